@@ -124,6 +124,7 @@ bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
 struct client_route *protection_control_route(struct broker *b); /* of the controller's channels */
 void protection_apply(struct broker *b);                         /* to the listeners, before they accept */
 void protection_follow(struct broker *b);                        /* stores may have changed: soon */
+void protection_stop(struct broker *b);                          /* its threads */
 void protection_free(struct broker *b);
 
 /* ---- tickets.c ---- */

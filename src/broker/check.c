@@ -40,10 +40,7 @@ static bool check_listeners(const struct broker_config *config, struct fail *fai
     client_route_init(&b->route, NULL, NULL);
     client_route_init(&b->control_route, NULL, NULL);
     bool ok = protection_make(b, fail);
-    if (b->shakers != NULL)
-        workers_stop(b->shakers);
-    if (b->own_logins != NULL)
-        workers_stop(b->own_logins);
+    protection_stop(b);
     protection_free(b);
     free(b);
     return ok;

@@ -45,10 +45,7 @@ static void stop_threads(struct broker *b)
         log_manager_end_appends(s->logs);
     workers_stop(s->order_worker);
     workers_stop(s->workers);
-    if (b->shakers != NULL)
-        workers_stop(b->shakers); /* what they post is delivered below */
-    if (b->own_logins != NULL)
-        workers_stop(b->own_logins);
+    protection_stop(b); /* what its threads post is delivered below */
     controller_link_close(s->controller_link);
     controller_link_close(b->isr_link);
     coordination_close_links(b);

@@ -105,12 +105,11 @@ static void limit_address(struct broker *b, struct str coded, const struct confi
 {
     struct arena a = {0};
     const char *host = str_is(coded, CONFIG_OF_ALL_BROKERS) ? NULL : arena_cstr(&a, entity_name_decode(&a, coded));
+    const struct config_pair *pair = config_find(pairs, "connection_creation_rate");
     int32_t rate = -1;
-    for (int32_t i = 0; i < pairs->count; i++)
-        if (strcmp(pairs->entries[i].key, "connection_creation_rate") == 0 &&
-            (!str_to_int32(str_of(pairs->entries[i].value), &rate) || rate < 0))
-            log_warn("connection_creation_rate of ips/%.*s in ZooKeeper is \"%s\", which is no limit: it is ignored",
-                     STR_ARGS(coded), pairs->entries[i].value);
+    if (pair != NULL && (!str_to_int32(str_of(pair->value), &rate) || rate < 0))
+        log_warn("connection_creation_rate of ips/%.*s in ZooKeeper is \"%s\", which is no limit: it is ignored",
+                 STR_ARGS(coded), pair->value);
     if (ip_rates_set(&b->ip_rates, host, rate))
         take_limits_soon(b);
     arena_deinit(&a);

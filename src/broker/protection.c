@@ -120,6 +120,14 @@ void protection_follow(struct broker *b)
     workers_submit(b->services.workers, &b->stores);
 }
 
+void protection_stop(struct broker *b)
+{
+    if (b->shakers != NULL)
+        workers_stop(b->shakers);
+    if (b->own_logins != NULL)
+        workers_stop(b->own_logins);
+}
+
 void protection_free(struct broker *b)
 {
     listener_tls_free(b->services.tls);

@@ -100,14 +100,6 @@ static bool open_password(const struct broker_settings *s, struct config_pair *p
     return password_decode(&e, pair->value, a, &pair->value, fail);
 }
 
-static const char *value_in(const struct config_znode *pairs, const char *key)
-{
-    for (int32_t i = 0; i < pairs->count; i++)
-        if (strcmp(pairs->entries[i].key, key) == 0)
-            return pairs->entries[i].value;
-    return NULL;
-}
-
 /*
  * Each password takes thousands of hashes to open: where its text is one that is known, what was found before is taken.
  * False: it cannot be opened.
@@ -115,12 +107,13 @@ static const char *value_in(const struct config_znode *pairs, const char *key)
 static bool open_pair(const struct broker_settings *s, const struct scope *known, struct config_pair *pair,
                       struct arena *a)
 {
-    const char *sealed = value_in(&known->sealed, pair->key), *open = value_in(&known->pairs, pair->key);
     struct fail why;
     if (!config_is_password(pair->key))
         return true;
-    if (sealed != NULL && strcmp(sealed, pair->value) == 0) {
-        pair->value = open != NULL ? arena_cstr(a, str_of(open)) : NULL;
+    const struct config_pair *sealed = config_find(&known->sealed, pair->key);
+    if (sealed != NULL && strcmp(sealed->value, pair->value) == 0) {
+        const struct config_pair *open = config_find(&known->pairs, pair->key);
+        pair->value = open != NULL ? arena_cstr(a, str_of(open->value)) : NULL;
         return open != NULL; /* which was told of then */
     }
     if (open_password(s, pair, a, &why))

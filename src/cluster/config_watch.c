@@ -136,9 +136,9 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
     struct topic_entry *e;
     lock_take(&t->lock);
     HASH_FIND_STR(t->table, topic, e);
-    for (int32_t i = 0; e != NULL && i < e->own.count; i++)
-        if (strcmp(e->own.entries[i].key, key) == 0)
-            found = throttled_replicas_include(topic_throttled(e, &e->own.entries[i], broker), partition);
+    const struct config_pair *pair = e != NULL ? config_find(&e->own, key) : NULL;
+    if (pair != NULL)
+        found = throttled_replicas_include(topic_throttled(e, pair, broker), partition);
     lock_release(&t->lock);
     return found;
 }
@@ -264,10 +264,7 @@ static void forget_entities(struct config_watch *w)
 static void config_watch_warn_of_format(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
     struct topic_config config;
-    bool given = false;
-    for (int32_t i = 0; i < own->count; i++)
-        given |= strcmp(own->entries[i].key, "message.format.version") == 0;
-    if (!given)
+    if (config_find(own, "message.format.version") == NULL)
         return;
     topic_configs_get(w->options.configs, topic, &config);
     if (ibp_magic(config.message_format_version) < 2)

@@ -237,11 +237,8 @@ void quotas_take(struct quotas *q, const char *entity, const struct config_znode
     bool known = entity_parse(entity, &a, &names);
     for (int t = 0; known && t < QUOTA_TYPES; t++) {
         const char *key = quota_key((enum quota_type)t);
-        double value = -1;
-        for (int32_t i = 0; i < pairs->count; i++)
-            if (strcmp(pairs->entries[i].key, key) == 0)
-                value = limit_parse(entity, key, pairs->entries[i].value);
-        quota_table_set(&q->tables[t], names, value);
+        const struct config_pair *pair = config_find(pairs, key);
+        quota_table_set(&q->tables[t], names, pair != NULL ? limit_parse(entity, key, pair->value) : -1);
     }
     arena_deinit(&a);
 }

@@ -510,6 +510,14 @@ bool config_is_same(const struct config_znode *a, const struct config_znode *b)
     return true;
 }
 
+struct config_pair *config_find(const struct config_znode *pairs, const char *key)
+{
+    for (int32_t i = 0; i < pairs->count; i++)
+        if (strcmp(pairs->entries[i].key, key) == 0)
+            return &pairs->entries[i];
+    return NULL;
+}
+
 const char *entity_name_encode(struct arena *a, struct str name)
 {
     char *out = arena_alloc(a, 3 * (size_t)name.len + 1), *to = out;

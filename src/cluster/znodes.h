@@ -123,7 +123,8 @@ const char *entity_name_encode(struct arena *a, struct str name);
 struct str entity_name_decode(struct arena *a, struct str coded);
 struct bytes config_encode(struct arena *a, const struct config_znode *c);
 struct config_znode config_copy(struct arena *a, const struct config_znode *from);
-bool config_is_same(const struct config_znode *a, const struct config_znode *b); /* in the same order, too */
+bool config_is_same(const struct config_znode *a, const struct config_znode *b);    /* in the same order, too */
+struct config_pair *config_find(const struct config_znode *pairs, const char *key); /* NULL: it is not set */
 bool config_decode(struct arena *a, const char *path, struct bytes data, struct config_znode *out) NODISCARD;
 struct bytes config_change_encode(struct arena *a, const char *entity_path);
 bool config_change_decode(struct arena *a, struct bytes data, const char **entity_path) NODISCARD;

@@ -131,8 +131,8 @@ static void expire_some(struct group_coordinator *gc, struct state_partition *p)
     struct group *g, *next;
     if (state_partition_check(p) != ERR_NONE)
         return;
-    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
-    gc->expired += expire_group(g, group_now(gc));
+    DL_FOREACH_SAFE2 (groups_of(p), g, next, home_next)
+        gc->expired += expire_group(g, group_now(gc));
 }
 
 /* A partition's groups at a time: others are served in between, as there may be very many. */

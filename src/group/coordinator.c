@@ -167,8 +167,7 @@ static void groups_on_loaded(void *ctx, struct state_partition *p)
     int count = 0;
     ensure(loop_is_mine(gc->options.loop) && p->ownership == OWNED);
     window_record(&gc->metrics.loads, (clock_mono_us() - p->load_began_us) / 1000);
-    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
-    {
+    DL_FOREACH_SAFE2 (groups_of(p), g, next, home_next) {
         if (!g->is_stored && !group_has_offsets(g)) { /* later records have taken away all that was read of it */
             group_forget(g);
             continue;
@@ -184,8 +183,7 @@ static void groups_on_unloaded(void *ctx, struct state_partition *p)
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
     ensure(loop_is_mine(gc->options.loop) && p->ownership == NOT_OWNED);
-    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
-    {
+    DL_FOREACH_SAFE2 (groups_of(p), g, next, home_next) {
         for (struct member *m = g->members; m != NULL; m = m->hh.next) {
             answer_join(m, ERR_NOT_COORDINATOR);
             answer_sync(m, ERR_NOT_COORDINATOR);

@@ -185,8 +185,8 @@ void txn_offsets_drop_partition(struct group *g, const struct topic_key *id)
     struct txn_offset *o, *next;
     if (open == NULL)
         return;
-    DL_FOREACH_SAFE2(open->offsets, o, next, open_next)
-    txn_offset_drop(o); /* frees the list's owner with its last one */
+    DL_FOREACH_SAFE2 (open->offsets, o, next, open_next)
+        txn_offset_drop(o); /* frees the list's owner with its last one */
 }
 
 void txn_offsets_drop_all(struct group *g)

@@ -264,18 +264,13 @@ struct offset_entry offset_index_find(const struct index *x, int32_t delta)
     return index_search((struct search){.x = x, .key = delta}).offset;
 }
 
-int32_t offset_index_behind(const struct index *x, int64_t position)
+bool offset_index_from(const struct index *x, int64_t position, struct offset_entry *out)
 {
     ensure(x->entry_size == OFFSET_ENTRY);
     struct search s =
         index_search((struct search){.x = x, .first_above = true, .by = BY_POSITION, .key = position - 1});
-    return s.found ? s.offset.delta : -1;
-}
-
-struct offset_entry offset_index_first_behind(const struct index *x, int64_t position)
-{
-    ensure(x->entry_size == OFFSET_ENTRY);
-    return index_search((struct search){.x = x, .first_above = true, .by = BY_POSITION, .key = position}).offset;
+    *out = s.offset;
+    return s.found;
 }
 
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)

@@ -49,9 +49,8 @@ struct time_entry {
     int32_t delta;
 };
 
-/* The offset of the first entry at `position` or behind it, so that all before is below; -1 if there is none. */
-int32_t offset_index_behind(const struct index *x, int64_t position);
-struct offset_entry offset_index_first_behind(const struct index *x, int64_t position); /* zeroes if none is */
+/* The first entry at `position` or behind it, so that all before is below; false if there is none. */
+bool offset_index_from(const struct index *x, int64_t position, struct offset_entry *out);
 /* The last entry not above the target; zeroes (and timestamp NO_TIMESTAMP) if all are above. */
 struct offset_entry offset_index_find(const struct index *x, int32_t delta);
 struct time_entry time_index_find(const struct index *x, int64_t timestamp);

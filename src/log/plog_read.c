@@ -73,11 +73,12 @@ static enum find_result upper_position(struct plog *log, struct segment *s, int6
 static int64_t bound_at(struct plog *log, const struct segment *s, int64_t pos, int64_t offset, int64_t upper)
 {
     size_t i = plog_segment_index(log, s->base_offset);
-    int64_t delta = offset_index_behind(&s->offsets, pos);
+    struct offset_entry next;
+    int64_t behind = offset_index_from(&s->offsets, pos, &next) ? s->base_offset + next.delta : -1;
     ensure(lock_is_held(&log->lock) && log->segments[i] == s);
     if (i + 1 < log->segment_count)
         upper = MIN(upper, log->segments[i + 1]->base_offset);
-    return s->base_offset + delta > offset ? MIN(upper, s->base_offset + delta) : upper;
+    return behind > offset ? MIN(upper, behind) : upper;
 }
 
 static enum find_result read_locked(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,

@@ -470,10 +470,9 @@ enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t of
 
 int64_t segment_position_behind(struct segment *s, const char *dir, int64_t pos)
 {
-    if (!segment_load_indexes(s, dir, false))
-        return s->size;
-    struct offset_entry e = offset_index_first_behind(&s->offsets, pos);
-    return e.position > pos && e.position < s->size ? e.position : s->size;
+    struct offset_entry e;
+    bool found = segment_load_indexes(s, dir, false) && offset_index_from(&s->offsets, pos + 1, &e);
+    return found && e.position > pos && e.position < s->size ? e.position : s->size;
 }
 
 bool segment_truncate(struct segment *s, const char *dir, struct cut at)

@@ -87,10 +87,8 @@ static void on_stepped(struct message *m)
 static void login_run(struct job *job)
 {
     struct client_login *l = CONTAINER_OF(job, struct client_login, job);
-    if (atomic_load(
-            &l->doomed)) /* many may have been waited for in vain, and a KDC that hangs takes its time for each */
-        return;
-    sasl_client_step(l->talk, l->challenge, &l->arena, &l->step);
+    if (!atomic_load(&l->doomed)) /* many may be, and a KDC that hangs takes its time for each */
+        sasl_client_step(l->talk, l->challenge, &l->arena, &l->step);
 }
 
 static void login_step(struct client_login *l, struct bytes challenge)

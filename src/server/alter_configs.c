@@ -249,17 +249,9 @@ static void check_forms(struct altering *al)
 
 /* ---- From what is set to what is to be set ---- */
 
-static struct config_pair *alter_configs_find_pair(struct config_znode *pairs, const char *key)
-{
-    for (int32_t i = 0; i < pairs->count; i++)
-        if (strcmp(pairs->entries[i].key, key) == 0)
-            return &pairs->entries[i];
-    return NULL;
-}
-
 static void set_pair(struct config_znode *pairs, const char *key, const char *value)
 {
-    struct config_pair *p = alter_configs_find_pair(pairs, key);
+    struct config_pair *p = config_find(pairs, key);
     if (p == NULL)
         p = &pairs->entries[pairs->count++];
     *p = (struct config_pair){key, value};
@@ -300,7 +292,7 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
             arena_printf(a, "Config value %s is not allowed for config key: %s", append ? "append" : "subtract", key));
     if (x->done)
         return false;
-    const struct config_pair *p = alter_configs_find_pair(&x->pairs, key);
+    const struct config_pair *p = config_find(&x->pairs, key);
     const char *old = p != NULL ? p->value : row->default_text != NULL ? row->default_text : "";
     if (append) {
         strbuf_add(&list, old, strlen(old));
@@ -316,7 +308,7 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
 static bool apply_entry(struct altered *x, struct arena *a, const struct incremental_alter_configs_alterable_config *e)
 {
     const char *key = arena_cstr(a, e->name), *value = e->value.p != NULL ? arena_cstr(a, e->value) : NULL;
-    struct config_pair *p = alter_configs_find_pair(&x->pairs, key);
+    struct config_pair *p = config_find(&x->pairs, key);
     switch (e->config_operation) {
     case ALTER_SET:
         set_pair(&x->pairs, key, value);

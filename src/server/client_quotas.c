@@ -195,22 +195,14 @@ static void find_hosts(struct request *r)
     }
 }
 
-static int32_t find_pair(const struct config_znode *pairs, const char *key)
-{
-    int32_t i = 0;
-    while (i < pairs->count && strcmp(pairs->entries[i].key, key) != 0)
-        i++;
-    return i;
-}
-
 static void quota_apply(struct quota_change *x, struct arena *a, const struct alter_client_quotas_op_data *op)
 {
     const char *key = str_has_zero(op->key) ? "" : arena_cstr(a, op->key);
     enum quota_form form = quota_form(key, x->host != NULL);
-    int32_t at = find_pair(&x->pairs, key);
+    struct config_pair *pair = config_find(&x->pairs, key);
     if (op->remove) {
-        if (form != FORM_UNKNOWN && at < x->pairs.count)
-            x->pairs.entries[at] = x->pairs.entries[--x->pairs.count];
+        if (form != FORM_UNKNOWN && pair != NULL)
+            *pair = x->pairs.entries[--x->pairs.count];
         return;
     }
     struct str said = str_head(op->key, MOST_SAID);
@@ -224,16 +216,17 @@ static void quota_apply(struct quota_change *x, struct arena *a, const struct al
                                                          : "INT"));
     if (x->done)
         return;
-    x->pairs.entries[at] = (struct config_pair){key, text};
-    x->pairs.count += at == x->pairs.count;
+    if (pair == NULL)
+        pair = &x->pairs.entries[x->pairs.count++];
+    *pair = (struct config_pair){key, text};
 }
 
 /* What an address is to have must be 0 at least. Apache's finds it as it writes, and answers as for a fault of its own.
  */
 static void check_rate(struct quota_change *x)
 {
-    int32_t at = find_pair(&x->pairs, IP_KEY);
-    if (!x->done && x->host != NULL && at < x->pairs.count && x->pairs.entries[at].value[0] == '-')
+    const struct config_pair *pair = config_find(&x->pairs, IP_KEY);
+    if (!x->done && x->host != NULL && pair != NULL && pair->value[0] == '-')
         quota_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
 }
 

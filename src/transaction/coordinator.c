@@ -93,8 +93,8 @@ static void txn_on_unloaded(void *ctx, struct state_partition *p)
     struct txn_coordinator *tc = ctx;
     struct txn *t, *next;
     ensure(loop_is_mine(tc->options.loop) && p->ownership == NOT_OWNED);
-    DL_FOREACH_SAFE2(txns_of(p), t, next, home_next)
-    txn_forget(t);
+    DL_FOREACH_SAFE2 (txns_of(p), t, next, home_next)
+        txn_forget(t);
 }
 
 struct state_topic *txn_topic(struct txn_coordinator *tc)

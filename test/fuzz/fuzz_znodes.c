@@ -2,30 +2,14 @@
  * What is in a node of ZooKeeper, whoever wrote it: the first byte says which kind of node, the others are its data.
  * What is understood of it is so again after it was written, and is used as a broker would.
  */
-#include "base/base.h"
+#include "quiet.h"
 
-#include "base/logger.h"
 #include "cluster/acl_znodes.h"
 #include "cluster/quotas.h"
 #include "cluster/scram_users.h"
 #include "cluster/zk.h"
 #include "cluster/znodes.h"
 #include "security/password_encoder.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Lines are made, and nobody reads them. */
-static void drop_line(const struct log_line *line)
-{
-    ensure(line->text.p != NULL);
-}
-
-int LLVMFuzzerInitialize(int *argc UNUSED, char ***argv UNUSED)
-{
-    logger_set_sink(drop_line);
-    return 0;
-}
 
 /* ---- Topics, partitions, brokers ---- */
 

@@ -8,29 +8,14 @@
  *                  and each further empty line lets everything come to rest first
  */
 #include "controller_test.h"
+#include "quiet.h"
 
-#include "base/logger.h"
 #include "cluster/acl_watch.h"
 #include "cluster/acl_znodes.h"
 #include "cluster/quotas.h"
 #include "cluster/scram_users.h"
 #include "cluster/token_watch.h"
 #include "cluster/token_znodes.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Lines are made, and nobody reads them. */
-static void drop_line(const struct log_line *line)
-{
-    ensure(line->text.p != NULL);
-}
-
-int LLVMFuzzerInitialize(int *argc UNUSED, char ***argv UNUSED)
-{
-    logger_set_sink(drop_line);
-    return 0;
-}
 
 enum { MOST_LINES = 64, MOST_PATH = 300 };
 

@@ -445,25 +445,31 @@ static void test_a_topic_has_grown_and_the_answer_was_lost(void **state)
     ask_while(f, write_before, ERR_NONE, false);
 }
 
+/* Its partition 0, to brokers 2 and 3. */
+static enum kafka_error ask_to_move_t(struct fixture *f)
+{
+    struct arena a = {0};
+    int32_t ids[] = {2, 3};
+    struct reassign_item item = {.topic = str_of("t"), .target = {ids, 2}};
+    ask_to_reassign(f, &item, 1, &a);
+    arena_deinit(&a);
+    return item.error;
+}
+
 /* It has grown, and the controller has not heard of that yet. */
 static void test_a_reassignment_takes_no_new_partition_away(void **state)
 {
     struct fixture *f = *state;
-    struct arena a = {0};
-    int32_t ids[] = {2, 3};
-    struct reassign_item item = {.topic = str_of("t"), .target = {ids, 2}};
     put_text(f, ZNODE_TOPICS "/t", at_rest);
     take_office(f, 3);
     put_text(f, ZNODE_TOPICS "/t",
              "{\"version\":3,\"topic_id\":\"AAAAAAAAAAAAAAAAAAAAAQ\",\"partitions\":{\"0\":[1],\"1\":[1,2]}}");
-    ask_to_reassign(f, &item, 1, &a);
-    assert_int_equal(item.error, ERR_NONE);
+    assert_int_equal(ask_to_move_t(f), ERR_NONE);
     assert_true(node_says(f, ZNODE_TOPICS "/t", "\"1\":[1,2]"));
     assert_true(node_says(f, ZNODE_TOPICS "/t", "\"0\":[2,3,1]"));
     controller_changed(f->c, ZNODE_TOPICS "/t");
     settle(f);
     assert_non_null(context_partition(f->c, str_of("t"), 1));
-    arena_deinit(&a);
 }
 
 static enum zk_result write_topic_before(struct fixture *f, const struct zk_op *op)
@@ -474,16 +480,11 @@ static enum zk_result write_topic_before(struct fixture *f, const struct zk_op *
 static void test_a_reassignment_was_written_and_the_answer_lost(void **state)
 {
     struct fixture *f = *state;
-    struct arena a = {0};
-    int32_t ids[] = {2, 3};
-    struct reassign_item item = {.topic = str_of("t"), .target = {ids, 2}};
     put_text(f, ZNODE_TOPICS "/t", at_rest);
     take_office(f, 3);
     f->before = write_topic_before;
-    ask_to_reassign(f, &item, 1, &a);
-    assert_int_equal(item.error, ERR_NONE);
+    assert_int_equal(ask_to_move_t(f), ERR_NONE);
     assert_true(context_partition(f->c, str_of("t"), 0)->reassigning);
-    arena_deinit(&a);
 }
 
 /* ---- Topics are told of whole ---- */

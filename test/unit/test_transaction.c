@@ -884,12 +884,17 @@ static void answer_question(struct asker *a, enum kafka_error first, enum kafka_
     call->done(call, ERR_NONE);
 }
 
+static void give_verifier(struct asker *a)
+{
+    a->verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = a});
+}
+
 static void questions_gather_while_one_is_under_way(void **state UNUSED)
 {
     struct asker a = {.coordinator = 3};
     struct asked x[4];
-    a.verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    give_verifier(&a);
     verify(&a, &x[0], 0, 1, true);
     verify(&a, &x[1], 0, 1, true);
     verify(&a, &x[2], 0, 2, false);
@@ -913,8 +918,7 @@ static void what_another_question_spoilt_is_asked_again(void **state UNUSED)
 {
     struct asker a = {.coordinator = 3};
     struct asked x[4];
-    a.verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    give_verifier(&a);
     verify(&a, &x[0], 0, 1, true);
     verify(&a, &x[1], 0, 1, true);
     verify_one(&a, &x[2], 0, &two[1]);
@@ -947,8 +951,7 @@ static void many_questions_are_answered_each(void **state UNUSED)
     struct asker a = {.coordinator = 3};
     struct arena memory = {0};
     struct asked first, *x = ARENA_ARRAY(&memory, struct asked, MANY_QUESTIONS);
-    a.verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    give_verifier(&a);
     verify(&a, &first, 0, 1, true);
     for (int i = 0; i < MANY_QUESTIONS; i++) {
         x[i] = (struct asked){.asker = &a};
@@ -995,8 +998,7 @@ static void nobody_to_ask_is_an_error_but_an_old_coordinator_is_not(void **state
 {
     struct asker a = {.coordinator = TXN_NO_LEADER};
     struct asked x;
-    a.verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    give_verifier(&a);
     verify(&a, &x, 0, 1, true);
     assert_int_equal(x.errors[0], ERR_COORDINATOR_NOT_AVAILABLE);
     a.coordinator = 3;

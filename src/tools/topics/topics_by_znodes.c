@@ -84,12 +84,10 @@ static void topics_by_znodes_read_states(struct by_znodes *s, struct topic_info 
 static void read_configs(struct by_znodes *s, struct topic_info *t, const struct config_znode *own)
 {
     struct strbuf text = {0};
-    t->min_isr = s->config.min_insync_replicas;
-    for (int32_t i = 0; i < own->count; i++) {
+    const struct config_pair *min_isr = config_find(own, "min.insync.replicas");
+    t->min_isr = min_isr != NULL ? atoi(min_isr->value) : s->config.min_insync_replicas;
+    for (int32_t i = 0; i < own->count; i++)
         strbuf_printf(&text, "%s%s=%s", i > 0 ? "," : "", own->entries[i].key, own->entries[i].value);
-        if (strcmp(own->entries[i].key, "min.insync.replicas") == 0)
-            t->min_isr = atoi(own->entries[i].value);
-    }
     t->configs = arena_str(&s->base.arena, (struct str){text.p, (int32_t)text.len});
     strbuf_deinit(&text);
 }
