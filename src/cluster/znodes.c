@@ -178,6 +178,11 @@ struct bytes registration_encode(struct arena *a, const struct registration *r, 
     return znode_dump(a, json);
 }
 
+static bool port_is_legal(long port)
+{
+    return port >= -1 && port <= 65535;
+}
+
 /* "NAME://host:port", the host perhaps in brackets. */
 static bool parse_endpoint(struct arena *a, const char *text, const json_t *map, struct endpoint *out)
 {
@@ -191,7 +196,7 @@ static bool parse_endpoint(struct arena *a, const char *text, const json_t *map,
     }
     char *stop;
     long port = strtol(colon + 1, &stop, 10);
-    if (*stop != '\0' || port < -1 || port > 65535)
+    if (*stop != '\0' || !port_is_legal(port))
         return false;
     out->listener = arena_cstr(a, (struct str){text, (int32_t)(sep - text)});
     out->host = arena_cstr(a, (struct str){host, (int32_t)(end - host)});
@@ -210,7 +215,7 @@ static bool decode_endpoints(struct arena *a, const json_t *json, struct registr
     if (n == 0) { /* version 1 */
         const json_t *host = json_object_get(json, "host");
         int32_t port;
-        if (!json_is_string(host) || !get_int(json, "port", &port))
+        if (!json_is_string(host) || !get_int(json, "port", &port) || !port_is_legal(port))
             return false;
         out->endpoints[0] = (struct endpoint){"PLAINTEXT", "PLAINTEXT", znode_copy_text(a, host), port};
         out->endpoint_count = 1;

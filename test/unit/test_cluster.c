@@ -276,6 +276,7 @@ static void nonsense_is_refused(void **state)
         assert_false(registration_decode(&arena, 1, text(bad[i]), &r));
         assert_false(controller_decode(text(bad[i]), &id));
     }
+    assert_false(registration_decode(&arena, 1, text("{\"host\":\"h\",\"port\":92092,\"version\":1}"), &r));
 }
 
 /* ---- The view ---- */
