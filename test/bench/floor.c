@@ -3,7 +3,10 @@
  * are, answers; and sends regions of those files with sendfile for Fetch requests. It checks nothing, assigns no
  * offsets, keeps no index and promises nothing: what it costs is what the kernel asks for the same bytes.
  *
- *   floor PORT FOLDER      until it is killed; listens on the loopback address
+ *   floor PORT FOLDER [KEYS]      until it is killed; listens on the loopback address
+ *
+ * With the PEM file KEYS all is encrypted, by OpenSSL alone: a region is read, and what was read is written to the
+ * connection.
  *
  * One topic at a time: a partition's file is named by its number, and a connection that produces to another topic than
  * the one before empties them. Each connection reads a partition from its beginning, whatever offset it asks for.
@@ -13,7 +16,10 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
@@ -27,7 +33,7 @@
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
 
-enum { MOST_PARTITIONS = 64, MOST_READY = 256, ROOM = 128 << 10 };
+enum { MOST_PARTITIONS = 64, MOST_READY = 256, ROOM = 128 << 10, AT_ONCE = 64 << 10 };
 
 struct floor_file { /* a partition */
     struct file_ref *file;
@@ -36,6 +42,7 @@ struct floor_file { /* a partition */
 
 struct visitor {
     int fd;
+    SSL *tls;    /* NULL: in the clear */
     uint8_t *in; /* `len` bytes of `cap`: a frame, or a part of one, or several */
     size_t len, cap;
     int64_t at[MOST_PARTITIONS];
@@ -43,6 +50,7 @@ struct visitor {
 
 struct basement {
     const char *folder;
+    SSL_CTX *tls; /* NULL: in the clear */
     char topic[256];
     struct floor_file files[MOST_PARTITIONS];
     struct file_region regions[MOST_PARTITIONS]; /* of the last Fetch */
@@ -139,6 +147,47 @@ static void fetch(struct basement *b, struct visitor *v, struct reader *r, int16
     fetch_response_write(w, version, &response);
 }
 
+/* ---- Encryption ---- */
+
+static SSL_CTX *read_keys(const char *keys)
+{
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    if (SSL_CTX_use_certificate_chain_file(tls, keys) != 1 ||
+        SSL_CTX_use_PrivateKey_file(tls, keys, SSL_FILETYPE_PEM) != 1)
+        die("no keys in %s", keys);
+    SSL_CTX_set_mode(tls,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(tls, 1);
+    SSL_CTX_set_default_read_buffer_len(tls, AT_ONCE);
+    return tls;
+}
+
+/* As recv() and send() say it. */
+static ssize_t outcome(const struct visitor *v, int n)
+{
+    if (n > 0)
+        return n;
+    int why = SSL_get_error(v->tls, n);
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+    return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static ssize_t floor_take(const struct visitor *v, void *data, size_t len)
+{
+    if (v->tls == NULL)
+        return recv(v->fd, data, len, 0);
+    ERR_clear_error();
+    return outcome(v, SSL_read(v->tls, data, (int)MIN(len, (size_t)INT_MAX)));
+}
+
+static ssize_t floor_give(const struct visitor *v, const void *data, size_t len, int flags)
+{
+    if (v->tls == NULL)
+        return send(v->fd, data, len, flags | MSG_NOSIGNAL);
+    ERR_clear_error();
+    return outcome(v, SSL_write(v->tls, data, (int)MIN(len, (size_t)INT_MAX)));
+}
+
 /* ---- Answers ---- */
 
 static void wait_for_room(int fd, const char *what)
@@ -148,12 +197,12 @@ static void wait_for_room(int fd, const char *what)
         die("%s: %m", what);
 }
 
-static void send_part(int fd, const void *data, size_t len, int flags)
+static void send_part(const struct visitor *v, const void *data, size_t len, int flags)
 {
     for (const char *p = data; len > 0;) {
-        ssize_t n = send(fd, p, len, flags | MSG_NOSIGNAL);
-        if (n < 0)
-            wait_for_room(fd, "send");
+        ssize_t n = floor_give(v, p, len, flags);
+        if (n <= 0)
+            wait_for_room(v->fd, "send");
         else {
             p += n;
             len -= (size_t)n;
@@ -161,25 +210,41 @@ static void send_part(int fd, const void *data, size_t len, int flags)
     }
 }
 
-static void send_region(int fd, const struct file_region *region)
+static void send_region_encrypted(const struct visitor *v, const struct file_region *region)
+{
+    static char piece[AT_ONCE];
+    for (int64_t at = region->pos, end = region->pos + region->len; at < end;) {
+        ssize_t n = pread(region->file->fd, piece, MIN(sizeof(piece), (size_t)(end - at)), at);
+        if (n <= 0)
+            die("pread: %m");
+        send_part(v, piece, (size_t)n, 0);
+        at += n;
+    }
+}
+
+static void send_region(const struct visitor *v, const struct file_region *region)
 {
     off_t at = region->pos, end = region->pos + region->len;
+    if (v->tls != NULL) {
+        send_region_encrypted(v, region);
+        return;
+    }
     while (at < end)
-        if (sendfile(fd, region->file->fd, &at, (size_t)(end - at)) < 0)
-            wait_for_room(fd, "sendfile");
+        if (sendfile(v->fd, region->file->fd, &at, (size_t)(end - at)) < 0)
+            wait_for_room(v->fd, "sendfile");
 }
 
 /* And `w` is empty then. */
-static void send_answers(int fd, struct writer *w)
+static void send_answers(const struct visitor *v, struct writer *w)
 {
     size_t at = 0;
     for (size_t i = 0; i < w->splice_count; i++) {
         const struct writer_splice *s = &w->splices[i];
-        send_part(fd, w->buf.p + at, s->position - at, MSG_MORE);
-        send_region(fd, s->region);
+        send_part(v, w->buf.p + at, s->position - at, MSG_MORE);
+        send_region(v, s->region);
         at = s->position;
     }
-    send_part(fd, w->buf.p + at, w->buf.len - at, 0);
+    send_part(v, w->buf.p + at, w->buf.len - at, 0);
     writer_deinit(w);
     writer_init(w);
 }
@@ -212,7 +277,7 @@ static void serve(struct basement *b, struct visitor *v, struct bytes frame, str
     be32_put(w->buf.p + start, (uint32_t)(writer_total(w) - before - 4));
     arena_deinit(&a);
     if (key == API_FETCH)
-        send_answers(v->fd, w);
+        send_answers(v, w);
 }
 
 /* How many bytes of what is there were whole frames. */
@@ -225,30 +290,41 @@ static size_t serve_all(struct basement *b, struct visitor *v)
         serve(b, v, (struct bytes){v->in + at + 4, (int32_t)frame - 4}, &w);
         at += frame;
     }
-    send_answers(v->fd, &w);
+    send_answers(v, &w);
     writer_deinit(&w);
     return at;
 }
 
-/* False: it has gone. */
-static bool turn(struct basement *b, struct visitor *v)
+/* What the connection has, or some of it. 0: it has gone; below: it has nothing. */
+static ssize_t take_some(struct basement *b, struct visitor *v)
 {
     size_t wanted = v->len >= 4 ? 4 + (size_t)be32_get(v->in) : ROOM;
     if (v->cap < MAX(wanted, ROOM)) {
         v->cap = MAX(wanted, ROOM);
         v->in = xrealloc(v->in, v->cap);
     }
-    ssize_t n = recv(v->fd, v->in + v->len, v->cap - v->len, 0);
+    ssize_t n = floor_take(v, v->in + v->len, v->cap - v->len);
     if (n <= 0)
-        return n < 0 && errno == EAGAIN;
+        return n < 0 && errno == EAGAIN ? -1 : 0;
     v->len += (size_t)n;
     size_t done = serve_all(b, v);
     v->len -= done;
-    memmove(v->in, v->in + done, v->len);
-    return true;
+    if (done > 0)
+        memmove(v->in, v->in + done, v->len);
+    return n;
 }
 
-static void welcome(int epoll, int listener)
+/* False: it has gone. Of what OpenSSL has read ahead, the kernel does not tell again. */
+static bool turn(struct basement *b, struct visitor *v)
+{
+    ssize_t n;
+    do
+        n = take_some(b, v);
+    while (n > 0 && v->tls != NULL);
+    return n != 0;
+}
+
+static void welcome(const struct basement *b, int epoll, int listener)
 {
     struct visitor *v = xcalloc(1, sizeof(*v));
     int one = 1;
@@ -256,6 +332,11 @@ static void welcome(int epoll, int listener)
     if (v->fd < 0)
         die("accept: %m");
     setsockopt(v->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (b->tls != NULL) {
+        v->tls = SSL_new(b->tls);
+        SSL_set_fd(v->tls, v->fd);
+        SSL_set_accept_state(v->tls);
+    }
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = v};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, v->fd, &event) < 0)
         die("epoll: %m");
@@ -263,6 +344,7 @@ static void welcome(int epoll, int listener)
 
 static void dismiss(struct visitor *v)
 {
+    SSL_free(v->tls);
     close(v->fd);
     free(v->in);
     free(v);
@@ -283,9 +365,11 @@ int main(int argc, char **argv)
 {
     static struct basement b;
     struct epoll_event ready[MOST_READY], first = {.events = EPOLLIN};
-    if (argc != 3)
+    if (argc != 3 && argc != 4)
         die("usage: see the top of floor.c");
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to connections whose other end is gone */
     b.folder = argv[2];
+    b.tls = argc == 4 ? read_keys(argv[3]) : NULL;
     int listener = listen_at(argv[1]), epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &first) < 0)
         die("epoll: %m");
@@ -293,7 +377,7 @@ int main(int argc, char **argv)
         int n = epoll_wait(epoll, ready, MOST_READY, -1);
         for (int i = 0; i < n; i++)
             if (ready[i].data.ptr == NULL)
-                welcome(epoll, listener);
+                welcome(&b, epoll, listener);
             else if (!turn(&b, ready[i].data.ptr))
                 dismiss(ready[i].data.ptr);
     }

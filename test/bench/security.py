@@ -1,6 +1,6 @@
 """
-What protection costs, Apache Kafka 3.9.1 and barnabas in turns: encrypted bytes, handshakes and idle connections, a question to the
-ACLs, and, for barnabas alone, what quotas add to a request in instructions.
+What protection costs, Apache Kafka 3.9.1, barnabas, and OpenSSL with the kernel alone (the floor), in turns: encrypted bytes, handshakes and
+idle connections, a question to the ACLs, and, for barnabas alone, what quotas add to a request in instructions.
 """
 
 import os
@@ -81,10 +81,16 @@ class Counted(harness.Barnabas):
         return sums
 
 
+class Bench(measure.Bench):
+    kinds = ["apache", "barnabas", "floor"]
+
+
 class Run(measure.Run):
     """Each part has a broker of its own, with a listener for TLS beside the plain one; those that have none, or another one, run alone."""
 
     def measure(self, part):
+        if self.kind == "floor" and part.__name__ not in FLOOR:
+            return
         if part.__name__ in ALONE:
             part()
         else:
@@ -97,6 +103,8 @@ class Run(measure.Run):
         os.environ["BENCH_TLS"] = str(authority.certificate)
         try:
             with measure.fresh_broker(self.bench, self.kind, self.listeners, ssl_keystore_type="PEM", ssl_keystore_location=keys) as broker:
+                if self.kind == "floor":
+                    self.port = broker.port
                 part(broker)
         finally:
             del os.environ["BENCH_TLS"]
@@ -160,11 +168,15 @@ class Run(measure.Run):
     def handshakes(self, broker):
         rate, seconds = self.options.handshakes, self.options.seconds
         end_load(self.comers(100, 10))
-        alone = self.producer(broker, "alone")
         cpu = cpu_seconds(broker.process.pid)
         come = end_load(self.comers(rate, seconds))
         self.note(f"TLS: CPU of a handshake, {rate} a second", (cpu_seconds(broker.process.pid) - cpu) / come["connections"] * 1e6, "us")
         self.note(f"TLS: handshakes a second, of {rate}", come["connections"] / come["seconds"], "")
+        if self.kind != "floor":
+            self.producers(broker, rate, seconds)
+
+    def producers(self, broker, rate, seconds):
+        alone = self.producer(broker, "alone")
         comers = self.comers(rate, seconds + 5)
         beside = self.producer(broker, "beside")
         comers.kill()
@@ -183,7 +195,6 @@ class Run(measure.Run):
             return load("latency", "127.0.0.1", broker.port, topic, 500, self.options.seconds, 1000, 1)["acked_us"]["p99"]
         finally:
             os.environ["BENCH_TLS"] = tls
-
 
     def acls(self):
         """How long a question takes, by a program of the broker's own files, and by the class that Apache's broker asks."""
@@ -242,6 +253,7 @@ class Run(measure.Run):
 
 PARTS = ["throughput", "crowd", "connections", "handshakes", "acls", "quotas"]
 ALONE = ["acls", "quotas"]
+FLOOR = ["throughput", "crowd", "handshakes"]  # what OpenSSL and the kernel can do without a broker
 
 
 if __name__ == "__main__":
@@ -253,4 +265,4 @@ if __name__ == "__main__":
     parser.add_argument("--handshakes", type=int, default=1000, help="a second")
     parser.add_argument("--acls", type=int, default=10000, help="in the lists that are asked")
     parser.add_argument("--counted", type=int, default=2000, help="requests whose instructions are counted")
-    measure.main(parser, Run)
+    measure.main(parser, Run, Bench)
