@@ -170,7 +170,7 @@ static void delete_records_handle(struct request *r)
             delete_records_find_partition(d, x, in->name, x->out->partition_index, denied);
         }
     }
-    request_work(r, delete_all, wait_for_followers);
+    request_disk_work(r, delete_all, wait_for_followers);
 }
 
 const struct api_entry api_delete_records = {

@@ -452,7 +452,7 @@ static bool answer_if_enough(struct fetch *f)
     if (sum.cold && f->r->state == NULL) {
         unwait(f);
         f->r->state = f;
-        request_work(f->r, fetch_warm_up, warmed_up);
+        request_disk_work(f->r, fetch_warm_up, warmed_up);
         return true;
     }
     f->r->state = NULL;

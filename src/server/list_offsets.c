@@ -250,7 +250,7 @@ static void handle_list_offsets(struct request *r)
         return;
     r->state = st;
     if (list_offsets_prepare(r, st)) {
-        request_work(r, list_offsets_list_all, list_offsets_answer);
+        request_disk_work(r, list_offsets_list_all, list_offsets_answer);
         return;
     }
     list_offsets_list_all(r);

@@ -174,7 +174,7 @@ static void log_dirs_handle_describe(struct request *r)
     d->r = r;
     r->state = d;
     if (allowed_cluster(r, ACL_DESCRIBE)) {
-        request_work(r, log_dirs_describe, answer_description);
+        request_disk_work(r, log_dirs_describe, answer_description);
         return;
     }
     d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
@@ -296,7 +296,7 @@ static void log_dirs_handle_alter(struct request *r)
     sort_orders(a);
     r->state = a;
     if (allowed_cluster(r, ACL_ALTER)) {
-        request_work(r, alter_all, log_dirs_answer_alteration);
+        request_disk_work(r, alter_all, log_dirs_answer_alteration);
         return;
     }
     for (int32_t i = 0; i < a->count; i++)

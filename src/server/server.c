@@ -195,8 +195,12 @@ static struct message *leave_for(struct request *r, void (*then)(struct request 
     return &r->message;
 }
 
+/* Where it goes to, something else may be waited for that is away: ZooKeeper, the controller. */
 void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r))
 {
+    struct loop *home = exchange_loop(r->x);
+    if (loop != home && loop_is_mine(home))
+        exchange_park(r->x);
     loop_post(loop, leave_for(r, then));
 }
 
@@ -229,6 +233,12 @@ static void work_done(struct message *m)
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r))
 {
     request_work_on(r, r->s->workers, work, then);
+}
+
+void request_disk_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r))
+{
+    exchange_park(r->x);
+    request_work(r, work, then);
 }
 
 void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),

@@ -114,14 +114,19 @@ static inline bool request_has_limit(const struct request *r, enum quota_type ty
 
 /* ---- Hopping ---- */
 
-/* Goes on with `then` on that loop. The exchange must not be touched there, but its arena may. */
+/*
+ * Goes on with `then` on that loop. The exchange must not be touched there, but its arena may. Who leaves its loop so
+ * has no place of queued.max.requests any more (exchange_park()): others are read from and served meanwhile.
+ */
 void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r));
 /* The same as a visit (base/loop.h), for short work. What the caller does afterwards may come after `then`. */
 void request_visit(struct request *r, struct loop *loop, void (*then)(struct request *r));
 void request_return(struct request *r, void (*then)(struct request *r)); /* to the connection's loop */
 /* Runs `work` on a worker, then `then` on the connection's loop. */
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
-/* The same on a worker of others than the usual ones. */
+/* The same for what may have to wait for a disk: it gives up its place, as with request_hop(). */
+void request_disk_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
+/* The same as request_work() on a worker of others than the usual ones. */
 void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
                      void (*then)(struct request *r));
 

@@ -78,10 +78,21 @@ static bool count_creation(struct topics_request *work, int32_t partitions)
     return quotas_mutate(a->r->s->quotas, a->client, partitions, false, clock_mono_ms(), &wait);
 }
 
+static void topic_creation_put_off(struct auto_creation *a)
+{
+    for (int32_t i = 0; i < a->count; i++)
+        a->topics[i].error = ERR_LEADER_NOT_AVAILABLE;
+    request_return(a->r, a->then);
+}
+
 static void topic_creation_create(struct request *r)
 {
     struct auto_creation *a = r->creation;
     a->work.zk = r->s->zk;
+    if (!zk_is_connected(r->s->zk)) { /* what else was asked for is not to wait until it is */
+        topic_creation_put_off(a);
+        return;
+    }
     a->work.view = view_board_latest(r->s->board);
     topics_create(&a->work);
 }

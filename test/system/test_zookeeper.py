@@ -272,3 +272,51 @@ def test_it_serves_on_while_zookeeper_is_away(start, own_ensemble):
     wait_until(lambda: "Created topic" in create(broker, "after") or "already exists" in create(broker, "after"), "topics can be made again")
     produce(broker, "after", ["x"])
     assert consume(broker, "after") == ["x"]
+
+
+def creation(topic):
+    """CreateTopics 0 of a topic with one partition."""
+    name = topic.encode()
+    return frame(19, 0, struct.pack(">ih", 1, len(name)) + name + struct.pack(">ihiii", 1, 1, 0, 0, 60000))
+
+
+def metadata(*topics):
+    """Metadata 1."""
+    return frame(3, 1, struct.pack(">i", len(topics)) + b"".join(struct.pack(">h", len(t)) + t.encode() for t in topics))
+
+
+def test_who_waits_for_zookeeper_takes_nobodys_place(start, own_ensemble):
+    """More than queued.max.requests of those whose request needs it, and of those who have given up; who needs nothing of it is served."""
+    broker = start(**{"queued.max.requests": 5})
+    produce(broker, "t", ["before"])
+    own_ensemble.stop()
+    wait_until(lambda: "The connection to ZooKeeper is lost" in broker.text(), "the loss of ZooKeeper")
+    waiting = [connect(broker) for _ in range(20)]
+    for i, s in enumerate(waiting):
+        s.sendall(creation(f"later{i}"))
+    for s in waiting[:10]:
+        s.close()
+    with connect(broker) as s:
+        s.sendall(metadata("t"))
+        assert b"t" in read_frame(s)
+    produce(broker, "t", ["without"])
+    assert consume(broker, "t") == ["before", "without"]
+    own_ensemble.start()
+    wait_until(lambda: "Created topic" in create(broker, "after") or "already exists" in create(broker, "after"), "topics can be made again")
+
+
+def test_a_topic_that_nobody_can_make_now_holds_up_no_metadata(start, own_ensemble):
+    """Who asks for it, and for others, too, is told of the others at once."""
+    broker = start()
+    produce(broker, "t", ["before"])
+    own_ensemble.stop()
+    with connect(broker) as s:
+        def asked():
+            s.sendall(metadata("t", "new"))
+            return read_frame(s)
+
+        s.settimeout(60)
+        answer = asked()
+        assert b"t" in answer and struct.pack(">hh", 5, 3) + b"new" in answer
+        own_ensemble.start()
+        wait_until(lambda: struct.pack(">hh", 0, 3) + b"new" in asked(), "the topic to be made")
