@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/logger.h"
@@ -65,6 +66,14 @@ bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail)
         return lock(d, fail);
     log_dir_take_offline(d, "it cannot be made or read");
     return true;
+}
+
+/* The lock of one's own process is no hindrance: its file is looked at. */
+bool log_dir_is_same(const struct log_dir *a, const struct log_dir *b)
+{
+    struct stat x, y;
+    return a->lock_fd >= 0 && b->lock_fd >= 0 && fstat(a->lock_fd, &x) == 0 && fstat(b->lock_fd, &y) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 void log_dir_deinit(struct log_dir *d)

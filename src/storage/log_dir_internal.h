@@ -51,6 +51,7 @@ struct log_dir {
  * that another process has locked is.
  */
 bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail) NODISCARD;
+bool log_dir_is_same(const struct log_dir *a, const struct log_dir *b); /* by whatever paths */
 void log_dir_deinit(struct log_dir *d);
 bool log_dir_is_live(const struct log_dir *d);
 /* Any thread. Whether it was live until now; then it is logged. */

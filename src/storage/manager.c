@@ -57,9 +57,13 @@ bool log_manager_need_live_dir(const struct log_manager *m, struct fail *fail)
     return false;
 }
 
+/* By its text, and by what it is: a link may lead to a directory that is listed. */
 static bool is_listed_once(struct log_manager *m, const struct log_dir *d, struct fail *fail)
 {
-    return find_dir(m, d->path) == d || fail_set(fail, "Duplicate log directory found: %s", d->path);
+    bool once = find_dir(m, d->path) == d;
+    for (int i = 0; once && i < m->dir_count - 1; i++)
+        once = !log_dir_is_same(&m->dirs[i], d);
+    return once || fail_set(fail, "Duplicate log directory found: %s", d->path);
 }
 
 /* ---- What its logs tell it ---- */
@@ -427,12 +431,16 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
-/* The new name is to be on the disk before the old one goes. */
+/*
+ * The new name is to be on the disk before the old one goes; and the old one is to be gone from the disk, or a start
+ * after a power failure finds a log in two directories, and does not know which of them to take.
+ */
 void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor)
 {
-    if (dir_sync(plog_dir(successor)))
+    if (dir_sync(plog_dir(successor))) {
         delete_later(m, old);
-    else
+        log_manager_sync_deletions(m);
+    } else
         manager_dir_failed(m, plog_dir(successor), "it cannot be synced");
     plog_unref(old); /* the table's */
 }

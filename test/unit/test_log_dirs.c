@@ -253,6 +253,17 @@ static void a_directory_is_listed_once(void **state)
     assert_non_null(strstr(fail.text, "Duplicate"));
 }
 
+/* A start would find each log in two, and the advice to take one away would take both. */
+static void a_directory_is_listed_once_by_whatever_path(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    assert_int_equal(mkdir(f->paths[0], 0755), 0);
+    assert_int_equal(symlink(f->paths[0], f->paths[2]), 0);
+    assert_false(try_open(f, &fail));
+    assert_non_null(strstr(fail.text, "Duplicate log directory found"));
+}
+
 /* A file may not grow beyond so many bytes: what a full disk does to a write in its middle. */
 static void limit_files(rlim_t bytes)
 {
@@ -1870,6 +1881,7 @@ int main(void)
         CASE(one_that_cannot_be_used_at_start_is_offline),
         CASE(without_any_that_can_be_used_there_is_no_start),
         CASE(a_directory_is_listed_once),
+        CASE(a_directory_is_listed_once_by_whatever_path),
         CASE(one_that_is_full_goes_offline_alone),
         CASE(after_it_was_full_the_log_is_whole),
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
