@@ -12,7 +12,7 @@ struct epoch_entry {
 struct epochs {
     struct epoch_entry *v; /* both fields ascending */
     size_t n, cap;
-    bool learned; /* an entry that the file does not have; what it has too much, loading drops again */
+    bool learned; /* at loading: what the file does not say */
 };
 
 /* False when the file cannot be read. Unless `complete`, they are not to be relied on: where one is missing, the one

@@ -131,9 +131,11 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
                            bool may_block, struct plog_slice *out);
 /*
  * Aborted transactions with records in [from, to), as read_committed consumers must leave them out; in the
- * arena, by first offset. Returns their count; -1: they cannot be read.
+ * arena, by first offset. ERR_OFFSET_OUT_OF_RANGE: the log begins behind `from` by now, and nothing is known any more
+ * of what was read there.
  */
-int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out);
+enum kafka_error plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out,
+                              int32_t *count);
 /* Like plog_read(), but into memory: for the coordinators' loading, conversion and tools. */
 enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper,
                                  struct strbuf *out);
@@ -169,7 +171,7 @@ enum kafka_error plog_truncate(struct plog *log, int64_t offset);
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);
 /* DeleteRecords: no reader below `offset` any more; files go with retention. */
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset);
-enum kafka_error plog_flush(struct plog *log);
+enum kafka_error plog_flush(struct plog *log); /* keeps everybody from it meanwhile */
 /* The lowest offset that it was cut to since this was called last; INT64_MAX if it was not. */
 int64_t plog_take_cut(struct plog *log);
 void plog_return_cut(struct plog *log, int64_t cut); /* what was taken could not be followed yet */

@@ -62,15 +62,6 @@ enum kafka_error plog_flush(struct plog *log)
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
-void plog_flush_if_due(struct plog *log)
-{
-    lock_take(&log->lock);
-    bool due = clock_mono_ms() - log->last_flush_ms >= log->config.flush_ms;
-    lock_release(&log->lock);
-    if (due)
-        plog_flush(log);
-}
-
 /* ---- Behind a roll ---- */
 
 /* Some of what is to be synced, without the lock: the files cannot go away under their references. */
@@ -179,7 +170,7 @@ bool plog_flush_beside(struct plog *log)
 
 /* It is over, too, when the log was cut or renamed meanwhile, or a descriptor was missing: what counts is what is so.
  */
-bool plog_flush_to(struct plog *log, int64_t offset)
+static bool flush_up_to(struct plog *log, int64_t offset)
 {
     ensure(offset >= 0 && !lock_is_held(&log->lock));
     flush_beside(log, offset);
@@ -189,4 +180,19 @@ bool plog_flush_to(struct plog *log, int64_t offset)
         log->last_flush_ms = clock_mono_ms();
     lock_release(&log->lock);
     return flushed;
+}
+
+bool plog_flush_to(struct plog *log, int64_t offset)
+{
+    return flush_up_to(log, offset);
+}
+
+void plog_flush_if_due(struct plog *log)
+{
+    lock_take(&log->lock);
+    bool due = clock_mono_ms() - log->last_flush_ms >= log->config.flush_ms;
+    int64_t end = atomic_load(&log->end);
+    lock_release(&log->lock);
+    if (due)
+        flush_up_to(log, end); /* or at the next time */
 }

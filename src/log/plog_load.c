@@ -672,7 +672,9 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin, s
     log->clean_end = origin->clean_end <= end ? origin->clean_end : -1;
     log->clean_end = MIN(log->clean_end, MAX(log->recovery_point, start)); /* the one may have been saved later */
     log->clean_end_unsaved = log->clean_end != origin->clean_end;
-    epochs_truncate_from_end(&log->epochs, end);
+    /* The file is not to have them, either, when batches of earlier epochs follow here. After a clean stop they are
+     * those without a record yet. */
+    log->epochs.learned |= epochs_truncate_from_end(&log->epochs, end) && !origin->clean;
     epochs_truncate_from_start(&log->epochs, start);
     if (log->touched) { /* and so may be what is there */
         names_free(names);

@@ -233,21 +233,25 @@ bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t t
     return ok;
 }
 
-int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
+enum kafka_error plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out,
+                              int32_t *count)
 {
     struct txn_entry *found = NULL;
-    size_t count = 0;
+    size_t n = 0;
     file_clear_error();
     lock_take(&log->lock);
-    bool ok = plog_is_readable(log) && plog_txn_entries(log, from, from, to, &found, &count);
+    /* A segment that retention has taken meanwhile is still read by who has its file; its index is gone. */
+    bool begins_behind = from < plog_start_offset(log);
+    bool ok = plog_is_readable(log) && (begins_behind || plog_txn_entries(log, from, from, to, &found, &n));
     lock_release(&log->lock);
     if (!ok)
         plog_failed_to_read(log, "a transaction index cannot be read");
-    *out = ARENA_ARRAY(a, struct aborted_txn, count);
-    for (size_t i = 0; i < count; i++)
+    *out = ARENA_ARRAY(a, struct aborted_txn, n);
+    *count = (int32_t)n;
+    for (size_t i = 0; i < n; i++)
         (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
     free(found);
-    return ok ? (int32_t)count : -1;
+    return !ok ? ERR_KAFKA_STORAGE_ERROR : begins_behind ? ERR_OFFSET_OUT_OF_RANGE : ERR_NONE;
 }
 
 /* ---- By segment (ListOffsets version 0) ---- */

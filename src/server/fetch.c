@@ -96,11 +96,12 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
         out->aborted_transactions.len = -1; /* null: nothing is said of them */
     if (!wanted || fetched_bytes(x) == 0)
         return;
-    int32_t n =
-        plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.slice.bound, f->r->arena, &aborted);
-    if (n < 0) { /* the consumer would take what it gets for committed */
+    int32_t n;
+    enum kafka_error error =
+        plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.slice.bound, f->r->arena, &aborted, &n);
+    if (error != ERR_NONE) { /* the consumer would take what it gets for committed */
         fetched_drop(x);
-        x->error = ERR_KAFKA_STORAGE_ERROR;
+        x->error = error;
         fetch_fill_partition(f, x, out);
         return;
     }

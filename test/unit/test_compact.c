@@ -679,7 +679,8 @@ static int32_t count_aborted(struct fixture *f)
 {
     struct arena a = {0};
     struct aborted_txn *found;
-    int32_t count = plog_aborted(f->log, 0, INT64_MAX, &a, &found);
+    int32_t count;
+    assert_int_equal(plog_aborted(f->log, 0, INT64_MAX, &a, &found, &count), ERR_NONE);
     arena_deinit(&a);
     return count;
 }

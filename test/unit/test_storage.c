@@ -857,13 +857,17 @@ ssize_t preadv2(int fd, const struct iovec *io, int count, off_t pos, int flags)
 }
 
 static int log_syncs; /* of files with records */
+static const struct plog *synced;
+static bool synced_with_lock;
 
 int fsync(int fd)
 {
     char link[64], path[256] = "";
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    if (readlink(link, path, sizeof(path) - 1) > 0)
-        log_syncs += strstr(path, ".log") != NULL;
+    if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, ".log") != NULL) {
+        log_syncs++;
+        synced_with_lock |= synced != NULL && lock_is_held(&synced->lock);
+    }
     return (int)syscall(SYS_fsync, fd);
 }
 
@@ -931,6 +935,22 @@ static void what_a_crash_has_left_is_synced_though_nobody_uses_it(void **state)
     log_syncs = 0;
     assert_int_equal(plog_flush(f->log), ERR_NONE);
     assert_int_equal(log_syncs, 1);
+}
+
+/* By flush.ms, while others append and read. */
+static void nobody_waits_for_a_sync_that_is_due(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 5);
+    f->log->config.flush_ms = 0;
+    synced = f->log;
+    log_syncs = 0;
+    synced_with_lock = false;
+    plog_flush_if_due(f->log);
+    synced = NULL;
+    assert_int_equal(log_syncs, 1);
+    assert_int_equal(plog_recovery_point(f->log), 5);
+    assert_false(synced_with_lock);
 }
 
 static void assert_cannot_be_loaded(struct fixture *f, const struct plog_origin *origin)
@@ -1025,13 +1045,18 @@ static void aborted_transactions_that_cannot_be_read_are_not_none(void **state)
     struct aborted_txn *aborted;
     struct arena a;
     char path[256];
+    int32_t count;
     arena_init(&a, 1 << 20);
     append(f->log, 5);
     f->log->segments[0]->no_aborts = false;
     make_unreadable(file_in(f, "00000000000000000000.txnindex", path));
-    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), -1);
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted, &count), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), 0);
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted, &count), ERR_NONE);
+    assert_int_equal(count, 0);
+    plog_set_high_watermark(f->log, 5);
+    assert_int_equal(plog_advance_start(f->log, 3), ERR_NONE); /* of what is gone, nobody knows what was aborted */
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted, &count), ERR_OFFSET_OUT_OF_RANGE);
     arena_deinit(&a);
 }
 
@@ -1263,6 +1288,28 @@ static void epochs_end_where_the_next_begins(void **state)
     assert_int_equal(end, 10);
     plog_epoch_end(f->log, 9, &epoch, &end);
     assert_int_equal(epoch, -1);
+}
+
+/* An epoch that a power failure has taken, with its records, from the log's end is not to be in the way of others. */
+static void epochs_behind_the_end_are_gone_from_the_disk_too(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    int32_t epoch;
+    int64_t end;
+    char path[256];
+    append(f->log, 10);
+    assert_true(plog_close(f->log));
+    write_text(file_in(f, "leader-epoch-checkpoint", path), "0\n2\n0 0\n7 20\n");
+    reload(f, false, 10);
+    assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000, -1, -1), 5, 6, &r), ERR_NONE);
+    assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000, -1, -1), 5, 8, &r), ERR_NONE);
+    reload(f, false, 10);
+    plog_epoch_end(f->log, 0, &epoch, &end);
+    assert_int_equal(end, 10);
+    plog_epoch_end(f->log, 6, &epoch, &end);
+    assert_int_equal(epoch, 6);
+    assert_int_equal(end, 15);
 }
 
 /* A leader that wrote nothing in its epoch follows again: its epoch must go, or it parts from its leader for ever. */
@@ -1528,6 +1575,7 @@ int main(void)
         CASE(what_was_refused_is_not_saved),
         CASE(a_log_is_open_while_it_is_used),
         CASE(what_a_crash_has_left_is_synced_though_nobody_uses_it),
+        CASE(nobody_waits_for_a_sync_that_is_due),
         CASE(a_disk_that_fails_while_recovering_takes_no_records),
         CASE(a_batch_that_may_be_a_duplicate_is_not_out_of_order_on_a_disk_that_fails),
         CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
@@ -1547,6 +1595,7 @@ int main(void)
         CASE(no_line_is_written_that_cannot_be_read),
         CASE(damaged_epochs_are_learned_again),
         CASE(epochs_end_where_the_next_begins),
+        CASE(epochs_behind_the_end_are_gone_from_the_disk_too),
         CASE(an_epoch_without_records_is_cut),
         CASE(markers_of_old_epochs_are_refused),
         CASE(data_of_an_open_transaction_is_transactional),
