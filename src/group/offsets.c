@@ -138,11 +138,11 @@ static struct found_offset offsets_find_offset(struct arena *a, const struct gro
 #define FILL_ASKED(a, g, in_topics, out_topics, stable)                                                              \
     do {                                                                                                             \
         ARRAY_MAKE((a), (out_topics), MAX((in_topics).len, 0));                                                      \
-        for (int32_t t_ = 0; t_ < (in_topics).len; t_++) {                                                           \
+        for (int32_t t_ = 0; t_ < (in_topics).len && !(a)->spent; t_++) {                                            \
             struct str name_ = (in_topics).items[t_].name;                                                           \
             (out_topics).items[t_].name = name_;                                                                     \
             ARRAY_MAKE((a), (out_topics).items[t_].partitions, MAX((in_topics).items[t_].partition_indexes.len, 0)); \
-            for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len; i_++) {                           \
+            for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len && !(a)->spent; i_++) {            \
                 int32_t index_ = (in_topics).items[t_].partition_indexes.items[i_];                                  \
                 struct found_offset x_ = offsets_find_offset((a), (g), name_, index_, (stable));                     \
                 FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_);                            \

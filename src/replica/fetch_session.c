@@ -12,7 +12,7 @@
 #include "protocol/msg/fetch.h"
 
 enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, SAFE_FROM_EVICTION_MS = 120000 };
-enum { SESSIONS_SINCE = 7, IDS_SINCE = 13, STATE_SINCE = 15 }; /* versions of Fetch */
+enum { SESSIONS_SINCE = 7, STATE_SINCE = 15 }; /* versions of Fetch */
 
 struct session_key {
     struct uuid topic_id;
@@ -521,7 +521,7 @@ enum kafka_error fetch_session_begin(struct fetch_sessions *f, int16_t version, 
                                      struct arena *a, struct fetch_session **session, struct fetch_item **items,
                                      int32_t *count)
 {
-    bool by_id = version >= IDS_SINCE,
+    bool by_id = version >= FETCH_IDS_SINCE,
          full = request->session_epoch == EPOCH_FULL || request->session_epoch == EPOCH_FINAL;
     *session = NULL;
     if (version >= SESSIONS_SINCE && !full)

@@ -13,6 +13,8 @@
 
 #include "replica/replica.h"
 
+enum { FETCH_IDS_SINCE = 13 }; /* the version of Fetch that names topics by their ids */
+
 struct fetch_request;
 struct fetch_session;
 struct fetch_sessions;

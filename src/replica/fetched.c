@@ -90,8 +90,8 @@ static void take_error(struct followed *x, enum kafka_error error)
 static void fetched_take_partition(struct fetcher *f, const struct fetch_fetchable_topic_response *t,
                                    const struct fetch_partition_data *in)
 {
-    struct followed *x = f->version >= IDS_SINCE ? followed_by_id(f, t->topic_id, in->partition_index)
-                                                 : followed_by_name(f, t->topic, in->partition_index);
+    struct followed *x = f->version >= FETCH_IDS_SINCE ? followed_by_id(f, t->topic_id, in->partition_index)
+                                                       : followed_by_name(f, t->topic, in->partition_index);
     if (x == NULL || x->changed || x->lost || x->offset != x->sent_offset)
         return; /* another life of the partition was meant */
     ensure(x->in_session);

@@ -260,11 +260,11 @@ static void fill_forgotten(struct fetcher *f, struct fetch_request *q)
 static int16_t choose_fetch_version(struct fetcher *f)
 {
     int16_t version = fetch_version(f->all->options.config->inter_broker_protocol_version);
-    bool by_ids = version >= IDS_SINCE && f->without_id == 0;
+    bool by_ids = version >= FETCH_IDS_SINCE && f->without_id == 0;
     if (by_ids != f->by_ids)
         fetcher_begin_anew(f);
     f->by_ids = by_ids;
-    return by_ids ? version : MIN(version, (int16_t)(IDS_SINCE - 1));
+    return by_ids ? version : MIN(version, (int16_t)(FETCH_IDS_SINCE - 1));
 }
 
 /*

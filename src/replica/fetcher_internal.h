@@ -9,10 +9,9 @@
 #include "net/net.h"
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/list_offsets.h"
+#include "replica/fetch_session.h"
 #include "replica/fetcher.h"
 #include "replica/fetcher_metrics.h"
-
-enum { IDS_SINCE = 13 }; /* the version of Fetch that names topics by their ids */
 
 struct id_key {
     struct uuid topic_id;

@@ -148,6 +148,7 @@ static void delete_records_handle(struct request *r)
     if (!DECODE(r, delete_records_request, &d->request))
         return;
     delete_records_response_init(&d->response);
+    DROP_NAMED_AGAIN(r->arena, d->request.topics, TOPIC_NAME, partitions, PARTITION_INDEX);
     timer_init(&d->deadline, exchange_loop(r->x), delete_records_on_deadline);
     for (int32_t t = 0; t < d->request.topics.len; t++)
         d->count += d->request.topics.items[t].partitions.len;

@@ -135,7 +135,7 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
     struct fetch_fetchable_topic_response *topic = NULL;
     for (int32_t i = 0; i < fetch_total(f); i++) {
         struct fetched *x = fetch_nth(f, i);
-        x->news = has_news(f, x);
+        x->news = !request_is_spent(f->r) && has_news(f, x);
         if (!x->news) {
             fetched_drop(x);
             continue;
@@ -606,6 +606,14 @@ static void take_news(struct fetch *f)
     take_items(f, items, count);
 }
 
+static struct str fetch_topic_key(const struct fetch_topic *t, bool by_id)
+{
+    return by_id ? (struct str){(const char *)t->topic_id.b, sizeof(t->topic_id.b)} : t->topic;
+}
+
+#define FETCH_KEY(t) fetch_topic_key((t), r->version >= FETCH_IDS_SINCE)
+#define FETCH_INDEX(p) ((p)->partition)
+
 static void fetch_handle(struct request *r)
 {
     struct fetch *f = ARENA_NEW(r->arena, struct fetch);
@@ -614,6 +622,7 @@ static void fetch_handle(struct request *r)
     f->r = r;
     if (!DECODE(r, fetch_request, &f->request))
         return;
+    DROP_NAMED_AGAIN(r->arena, f->request.topics, FETCH_KEY, partitions, FETCH_INDEX);
     enum kafka_error error =
         fetch_session_begin(r->s->fetch_sessions, r->version, &f->request, &f->turn, &f->session, &items, &count);
     if (error != ERR_NONE) {

@@ -382,6 +382,15 @@ static bool prepare_old_fetch(struct request *r, const struct offset_fetch_reque
     return any;
 }
 
+#define BARE_INDEX(i) (*(i))
+
+static void offset_fetch_drop_repeated(struct request *r, struct offset_fetch_request *in)
+{
+    DROP_NAMED_AGAIN(r->arena, in->topics, TOPIC_NAME, partition_indexes, BARE_INDEX);
+    for (int32_t i = 0; i < in->groups.len; i++)
+        DROP_NAMED_AGAIN(r->arena, in->groups.items[i].topics, TOPIC_NAME, partition_indexes, BARE_INDEX);
+}
+
 static void handle_offset_fetch(struct request *r)
 {
     struct group_request *g = group_request_new(r, answer_fetch);
@@ -389,6 +398,7 @@ static void handle_offset_fetch(struct request *r)
         return;
     offset_fetch_response_init(&g->out.fetch);
     if (r->version > 0) {
+        offset_fetch_drop_repeated(r, &g->in.fetch);
         groups_api_carry(g, serve_fetch);
         return;
     }
@@ -459,6 +469,8 @@ static void handle_commit(struct request *r)
     if (!DECODE(r, offset_commit_request, &g->in.commit))
         return;
     offset_commit_response_init(&g->out.commit);
+    if (r->version > 0)
+        DROP_NAMED_AGAIN(r->arena, g->in.commit.topics, TOPIC_NAME, partitions, PARTITION_INDEX);
     if (!prepare_commit(r, &g->in.commit, may_commit(r, g->in.commit.group_id), &g->out.commit))
         answer_commit(r);
     else if (r->version == 0)
@@ -665,6 +677,7 @@ static void handle_txn_commit(struct request *r)
     if (!DECODE(r, txn_offset_commit_request, &c->in))
         return;
     c->txn = (struct group_transaction){.producer_id = c->in.producer_id, .producer_epoch = c->in.producer_epoch};
+    DROP_NAMED_AGAIN(r->arena, c->in.topics, TOPIC_NAME, partitions, PARTITION_INDEX);
     groups_api_fill_commit(c, r->arena);
     offset_commit_response_init(&c->g.out.commit);
     enum kafka_error denied = allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, c->in.transactional_id)

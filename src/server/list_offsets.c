@@ -165,7 +165,7 @@ static void list_offsets_list_all(struct request *r)
 {
     struct offsets_state *st = r->state;
     for (int32_t t = 0; t < st->request.topics.len; t++)
-        for (int32_t i = 0; i < st->request.topics.items[t].partitions.len; i++)
+        for (int32_t i = 0; i < st->request.topics.items[t].partitions.len && !request_is_spent(r); i++)
             list_offsets_list_one(r, st->request.topics.items[t].name, &st->request.topics.items[t].partitions.items[i],
                                   &st->response.topics.items[t].partitions.items[i]);
 }

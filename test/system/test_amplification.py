@@ -140,3 +140,58 @@ def test_names_of_keys_without_a_value_are_not_copied_for_each_other(full):
     told = answer["Responses"][0]
     assert told["ErrorCode"] == 42 and told["ErrorMessage"].startswith("Null value not supported for : 0nnn")
     assert most_memory(full) < MOST_MEMORY
+
+
+# ---- One partition, named again and again ----
+
+TIMES = 200000
+
+
+def commit(broker, metadata):
+    partition = {"PartitionIndex": 0, "CommittedOffset": 5, "CommittedMetadata": metadata}
+    return ask(broker, "OffsetCommit", 8, {"GroupId": "long", "GenerationIdOrMemberEpoch": -1, "MemberId": "", "Topics": [{"Name": "t", "Partitions": [partition]}]})
+
+
+@pytest.mark.parametrize("version", [7, 8])
+def test_an_offset_is_told_once(full, version):
+    """With its metadata, which may be long."""
+    commit(full, "m" * 4000)
+    topics = [{"Name": "t", "PartitionIndexes": [0] * TIMES}]
+    answer = ask(full, "OffsetFetch", version, {"GroupId": "long", "Topics": topics} if version < 8 else {"Groups": [{"GroupId": "long", "Topics": topics}]})
+    (topic,) = answer["Topics"] if version < 8 else answer["Groups"][0]["Topics"]
+    assert [(p["PartitionIndex"], p["CommittedOffset"], len(p["Metadata"])) for p in topic["Partitions"]] == [(0, 5, 4000)]
+    assert most_memory(full) < MOST_MEMORY
+
+
+def test_an_offset_is_committed_once(full):
+    """What is said last counts."""
+    partitions = [{"PartitionIndex": 0, "CommittedOffset": i, "CommittedMetadata": "m"} for i in range(TIMES)]
+    answer = ask(full, "OffsetCommit", 8, {"GroupId": "g2", "GenerationIdOrMemberEpoch": -1, "MemberId": "", "Topics": [{"Name": "t", "Partitions": partitions}]})
+    assert [(p["PartitionIndex"], p["ErrorCode"]) for p in answer["Topics"][0]["Partitions"]] == [(0, 0)]
+    answer = ask(full, "OffsetFetch", 7, {"GroupId": "g2", "Topics": [{"Name": "t", "PartitionIndexes": [0]}]})
+    assert answer["Topics"][0]["Partitions"][0]["CommittedOffset"] == TIMES - 1
+
+
+@pytest.mark.parametrize("version", [4, 12, 17])
+def test_a_partition_is_waited_for_once(full, version):
+    """Without a session. It is read once, too: as an answer to each would be the same again."""
+    topic = {"Topic": "t"} if version < 13 else {"TopicId": ask(full, "Metadata", 12, {"Topics": [{"Name": "t"}]})["Topics"][0]["TopicId"]}
+    partition = {"Partition": 0, "FetchOffset": 100, "PartitionMaxBytes": 1 << 20}
+    tree = {"ReplicaId": -1, "MaxWaitMs": 200, "MinBytes": 1 << 20, "MaxBytes": 1 << 20, "SessionEpoch": -1, "Topics": [{**topic, "Partitions": [partition] * TIMES}]}
+    answer = ask(full, "Fetch", version, tree)
+    assert [[p["PartitionIndex"] for p in t["Partitions"]] for t in answer["Responses"]] == [[0]]
+    assert most_memory(full) < MOST_MEMORY
+
+
+def test_records_are_deleted_once(full):
+    partitions = [{"PartitionIndex": 0, "Offset": i % 50} for i in range(TIMES)]
+    answer = ask(full, "DeleteRecords", 2, {"TimeoutMs": 1000, "Topics": [{"Name": "t", "Partitions": partitions}]})
+    assert [(p["PartitionIndex"], p["LowWatermark"]) for p in answer["Topics"][0]["Partitions"]] == [(0, 49)]
+
+
+def test_the_segments_of_old_clients_have_a_bound(full):
+    """Each time that a partition is named, the offsets of its segments are listed: an answer without a bound is not made."""
+    partition = {"PartitionIndex": 0, "Timestamp": -1, "MaxNumOffsets": 1 << 30}
+    answer = ask(full, "ListOffsets", 0, {"ReplicaId": -1, "Topics": [{"Name": "t", "Partitions": [partition] * TIMES}]})
+    assert len(answer["Topics"][0]["Partitions"]) == TIMES
+    assert most_memory(full) < MOST_MEMORY
