@@ -2,6 +2,7 @@
 #include "protocol/msg/api_versions.h"
 
 #include "server/server_internal.h"
+#include "server/session.h"
 
 static bool is_soft_char(char c, bool edge)
 {
@@ -66,6 +67,7 @@ static void api_versions_handle(struct request *r)
     } else {
         if (r->version >= 3)
             connection_note_software(r->x->conn, request.client_software_name, request.client_software_version);
+        connection_session(r->s, r->x->conn)->told_versions = true;
         list_apis(r, &response);
         qsort(response.api_keys.items, (size_t)response.api_keys.len, sizeof(*response.api_keys.items),
               api_versions_by_key);

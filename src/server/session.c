@@ -170,10 +170,8 @@ static void refuse_early_request(struct session *session, struct request *r)
 static bool admit_greeting(struct session *session, struct request *r)
 {
     bool versions = r->api->key == API_API_VERSIONS;
-    if (r->api->key == API_SASL_HANDSHAKE || (versions && !session->asked_versions)) {
-        session->asked_versions |= versions;
+    if (r->api->key == API_SASL_HANDSHAKE || (versions && !session->told_versions))
         return true;
-    }
     if (versions)
         exchange_abort(r->x, "unexpected ApiVersions request during SASL authentication");
     else

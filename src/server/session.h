@@ -23,9 +23,9 @@ struct session {
     enum session_stage stage;
     struct principal principal; /* whose name it owns; null before it is open */
 
-    bool asked_versions;
-    bool raw;   /* tokens come in frames of their own, without a header (SaslHandshake 0) */
-    bool again; /* it was open, and logs in anew (KIP-368) */
+    bool told_versions; /* not one of them that is unknown, or of a client that must not be called so (KIP-511) */
+    bool raw;           /* tokens come in frames of their own, without a header (SaslHandshake 0) */
+    bool again;         /* it was open, and logs in anew (KIP-368) */
     const struct mechanism_login *mechanism; /* of the conversation, and then of the session */
     const struct mechanism_login *first;     /* by which it was opened */
     struct sasl_server *talk;

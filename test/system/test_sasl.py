@@ -373,6 +373,13 @@ def versions_unknown_then_known(t):
 
 
 @case
+def versions_of_nobody_and_of_somebody(t):
+    t.ask("ApiVersions", 3, {"ClientSoftwareName": "a c", "ClientSoftwareVersion": "1"})
+    t.ask("ApiVersions", 3, {"ClientSoftwareName": "a", "ClientSoftwareVersion": "1"})
+    t.shake("PLAIN")
+
+
+@case
 def versions_of_nobody(t):
     t.ask("ApiVersions", 3, {"ClientSoftwareName": "a c", "ClientSoftwareVersion": "1"})
     t.shake("PLAIN")
@@ -388,6 +395,16 @@ def unsupported(*frames):
 
 def bare(key, version, body=b""):
     return struct.pack(">hhih", key, version, 7, 1) + b"x" + body
+
+
+@case
+def versions_too_new_then_known(t):
+    """As a client does that is newer than the broker."""
+    new = bare(18, 9, b"\0")  # of whose header only the tags are read
+    t.write(struct.pack(">i", len(new)) + new)
+    t.hear(t.receive())
+    t.ask("ApiVersions", 3, {"ClientSoftwareName": "a", "ClientSoftwareVersion": "1"})
+    t.shake("PLAIN")
 
 
 cases(handshake_2=unsupported(bare(17, 2, b"\0\5PLAIN")),
