@@ -127,8 +127,12 @@ struct zk_batch {
     struct zk_op *first, *last;
     size_t count;
     void (*done)(struct zk_batch *batch);
-    void *ctx; /* the sender's */
+    void *ctx;   /* the sender's */
+    bool gentle; /* may be large, and lets others by: a piece of it waits to be sent, then the next */
     size_t finished;
+    /* The requests that are made of it. */
+    struct zk_op *rest; /* of which none is yet */
+    size_t begun;
 };
 
 struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch));

@@ -17,7 +17,7 @@
 #include "cluster/zk_protection.h"
 
 /* MOST_SENDS: so often a request is sent before the session is given up. */
-enum { MOST_SENDS = 10 };
+enum { MOST_SENDS = 10, GENTLE_PIECE = 100 };
 
 /* ---- Results ---- */
 
@@ -87,15 +87,37 @@ static struct zk_op *op_of(struct request *r)
     return r->first;
 }
 
+/* Of a gentle batch only a piece, as all requests leave in their order. */
+static void zk_enqueue(struct zk *zk, struct zk_batch *b)
+{
+    ensure(b->finished == b->begun && b->rest != NULL);
+    size_t most = b->gentle ? b->begun + GENTLE_PIECE : b->count;
+    for (; b->rest != NULL && b->begun < most; b->rest = b->rest->next) {
+        struct request *r = xcalloc(1, sizeof(*r));
+        *r = (struct request){.batch = b, .first = b->rest, .count = 1, .zk = zk};
+        for (; b->rest->with_next; b->rest = b->rest->next) {
+            r->count++;
+            ensure(r->count <= ZK_MOST_TOGETHER && b->rest->next != NULL);
+        }
+        b->begun += r->count;
+        DL_APPEND(zk->requests, r);
+    }
+    if (!zk->pumping && (zk->handle != NULL || zk->closed))
+        timer_start(&zk->timer, 0);
+}
+
 static void zk_finish_request(struct request *r)
 {
     struct zk_batch *b = r->batch;
-    ensure(!r->sent && b->finished + r->count <= b->count);
-    DL_DELETE(r->zk->requests, r);
+    struct zk *zk = r->zk;
+    ensure(!r->sent && b->finished + r->count <= b->begun && b->begun <= b->count);
+    DL_DELETE(zk->requests, r);
     b->finished += r->count;
     zk_request_free(r);
     if (b->finished == b->count)
         b->done(b);
+    else if (b->finished == b->begun)
+        zk_enqueue(zk, b);
 }
 
 /* True if the operation has to be sent again; then nothing is finished. */
@@ -454,18 +476,9 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 {
     ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
-    ensure(b->finished == 0); /* a batch is submitted once */
-    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
-        struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
-        for (; op->with_next; op = op->next) {
-            r->count++;
-            ensure(r->count <= ZK_MOST_TOGETHER && op->next != NULL);
-        }
-        DL_APPEND(zk->requests, r);
-    }
-    if (!zk->pumping && (zk->handle != NULL || zk->closed))
-        timer_start(&zk->timer, 0);
+    ensure(b->finished == 0 && b->begun == 0); /* a batch is submitted once */
+    b->rest = b->first;
+    zk_enqueue(zk, b);
 }
 
 void zk_fail_all(struct zk *zk)

@@ -69,7 +69,8 @@ struct quota_change {
     const char *entity; /* below /config */
     const char *user;   /* the node of the user whose client it is, and the node of all its clients; NULL: it is none */
     const char *clients;
-    const char *host; /* of an address: it must have one */
+    const struct zk_op *clients_gone; /* while what is left of them is cleaned up */
+    const char *host;                 /* of an address: it must have one */
     bool host_is_name;
     bool has_children;
     struct config_znode pairs; /* that it is to have */
@@ -286,7 +287,7 @@ static void on_clients_cleaned(struct zk_batch *cleaned)
     ZK_OWNED_FOREACH (cleaned, o) {
         const struct quota_change *x = o->owner;
         struct config_znode pairs = {0};
-        bool emptied = zk_find(cleaned, ZK_DELETE, x->clients)->result == ZK_OK && o->result == ZK_OK;
+        bool emptied = x->clients_gone->result == ZK_OK && o->result == ZK_OK;
         if (emptied && config_decode(all->r->arena, o->path, o->value, &pairs) && pairs.count == 0)
             zk_delete(b, x->user, o->stat.version);
     }
@@ -302,7 +303,7 @@ static void clean_users(struct quota_changes *all)
         struct quota_change *x = &all->items[i];
         if (all->request.validate_only || x->error != ERR_NONE || x->clients == NULL || x->pairs.count > 0)
             continue;
-        zk_delete(b, x->clients, ZK_ANY_VERSION);
+        x->clients_gone = zk_delete(b, x->clients, ZK_ANY_VERSION);
         zk_get(b, x->user, false)->owner = x;
     }
     quota_submit(all, b);
@@ -451,6 +452,7 @@ struct quota_filter {
     struct request *r;
     struct describe_client_quotas_request request;
     const struct describe_client_quotas_component_data *parts[QUOTA_PARTS]; /* NULL: not asked for */
+    const char *matches[QUOTA_PARTS]; /* of those, what is asked for by its name, as paths have it */
     struct describe_client_quotas_entry_data *found;
     size_t count, cap; /* of what is found, on the heap */
     bool failed;
@@ -490,9 +492,7 @@ static bool part_matches(const struct quota_filter *f, enum quota_part p, const 
     if (c->match_type == MATCH_ANY)
         return true;
     bool is_default = strcmp(coded, CONFIG_OF_ALL_BROKERS) == 0;
-    return c->match_type == MATCH_DEFAULT
-               ? is_default
-               : !is_default && strcmp(coded, entity_name_encode(f->r->arena, c->match)) == 0;
+    return c->match_type == MATCH_DEFAULT ? is_default : !is_default && strcmp(coded, f->matches[p]) == 0;
 }
 
 static bool entity_matches(const struct quota_filter *f, const struct quota_entity *e)
@@ -599,6 +599,7 @@ static void quota_on_listed(struct zk_batch *b)
     struct quota_filter *f = b->ctx;
     struct zk_batch *more = zk_batch_new(quota_on_listed);
     more->ctx = f;
+    more->gentle = true;
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         f->failed |= op->result != ZK_OK && op->result != ZK_NO_NODE;
         if (op->kind == ZK_CHILDREN && op->result == ZK_OK)
@@ -607,7 +608,7 @@ static void quota_on_listed(struct zk_batch *b)
             take_found(f, op);
     }
     zk_batch_free(b);
-    if (more->count > 0 && !f->failed) {
+    if (more->count > 0 && !f->failed && !request_is_spent(f->r)) {
         zk_submit(f->r->s->zk, more);
         return;
     }
@@ -649,6 +650,8 @@ static struct str component_problem(struct quota_filter *f, const struct describ
     if (f->parts[p] != NULL)
         return arena_printf(a, "Duplicate %s filter component entity type", part_words[p]);
     f->parts[p] = c;
+    if (c->match_type == MATCH_EXACT)
+        f->matches[p] = entity_name_encode(a, c->match);
     return STR_NULL;
 }
 

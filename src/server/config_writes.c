@@ -8,6 +8,7 @@ void request_submit(struct request *r, struct zk_batch *b, void *ctx, void (*the
 {
     ensure(loop_is_mine(r->s->control_loop));
     b->ctx = ctx;
+    b->gentle = true; /* a request may name very many: the controller's do not wait behind them all */
     if (b->count > 0) {
         zk_submit(r->s->zk, b);
         return;

@@ -10,7 +10,7 @@
 #include "protocol/msg/describe_user_scram_credentials.h"
 #include "server/authorize.h"
 
-enum { MOST_WRITES = 10 };
+enum { MOST_WRITES = 10, MOST_USERS = 100000 };
 
 #define NO_NAME STR_LIT("Username must not be empty")
 
@@ -479,14 +479,18 @@ static void handle_describe_credentials(struct request *r)
     d->r = r;
     d->all = d->request.users.len <= 0;
     describe_user_scram_credentials_response_init(&d->response);
-    if (allowed_cluster(r, ACL_DESCRIBE)) {
+    if (!allowed_cluster(r, ACL_DESCRIBE)) {
+        d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        d->response.error_message = str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED));
+        deny_each_user(d);
+        answer_credentials(r);
+    } else if (d->request.users.len > MOST_USERS) {
+        d->response.error_code = ERR_POLICY_VIOLATION;
+        d->response.error_message = STR_LIT("Excessively large number of users per request.");
+        answer_credentials(r);
+    } else {
         request_hop(r, r->s->control_loop, d->all ? read_all_users : read_named_users);
-        return;
     }
-    d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
-    d->response.error_message = str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED));
-    deny_each_user(d);
-    answer_credentials(r);
 }
 
 const struct api_entry api_describe_user_scram_credentials = {

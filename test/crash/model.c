@@ -534,7 +534,9 @@ static void check_transactions(const struct model *m, struct plog *log)
     if (m->compacted)
         return;
     arena_init(&a, 1 << 20);
-    int32_t count = plog_aborted(log, plog_start_offset(log), plog_end_offset(log), &a, &aborted), expected = 0;
+    int32_t count, expected = 0;
+    if (plog_aborted(log, plog_start_offset(log), plog_end_offset(log), &a, &aborted, &count) != ERR_NONE)
+        violation("aborted transactions cannot be read");
     size_t txn_count = list_txns(m, &txns);
     for (size_t i = 0; i < txn_count; i++) {
         const struct txn *t = &txns[i];

@@ -1,6 +1,7 @@
 """How much longer an answer can be than its request, for what a request may name again and again: by API, at most so many times.
 And how much memory requests take that name long things often."""
 
+import select
 import struct
 from pathlib import Path
 
@@ -195,3 +196,33 @@ def test_the_segments_of_old_clients_have_a_bound(full):
     answer = ask(full, "ListOffsets", 0, {"ReplicaId": -1, "Topics": [{"Name": "t", "Partitions": [partition] * TIMES}]})
     assert len(answer["Topics"][0]["Partitions"]) == TIMES
     assert most_memory(full) < MOST_MEMORY
+
+
+# ---- What is asked of ZooKeeper ----
+
+
+def slow_turns_of_control(broker):
+    return [line for line in broker.text().splitlines() if "A turn of the loop control" in line]
+
+
+def test_a_long_name_is_not_looked_for_in_each_user(full):
+    """In the spelling that paths have, which is three times as long: once."""
+    for i in range(1000):
+        full.zookeeper.client.create(f"/config/users/u{i}", b'{"version":1,"config":{"producer_byte_rate":"1"}}')
+    asked = {"Components": [{"EntityType": "user", "MatchType": 0, "Match": "/" * 32000}], "Strict": False}
+    assert ask(full, "DescribeClientQuotas", 1, asked)["Entries"] == []
+    assert most_memory(full) < MOST_MEMORY
+    assert slow_turns_of_control(full) == []
+
+
+def test_who_asks_for_very_many_users_lets_others_by(full):
+    """Whatever else ZooKeeper is asked for meanwhile goes in between; and there is a bound."""
+    users = [{"Name": f"u{i}"} for i in range(100001)]
+    assert ask(full, "DescribeUserScramCredentials", 0, {"Users": users})["ErrorCode"] == 44  # POLICY_VIOLATION
+    with Asker(full, PATIENCE) as many:
+        key = SCHEMAS["DescribeUserScramCredentials"].key
+        many.send(key, 0, {"Users": users[:60000]})
+        created = ask(full, "CreateTopics", 7, {"timeoutMs": 10000, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]})
+        assert created["Topics"][0]["ErrorCode"] == 0
+        assert not select.select([many.sock], [], [], 0)[0], "all users were read before"
+        assert {r["ErrorCode"] for r in read_response(key, 0, many.receive())[1]["Results"]} == {91}  # RESOURCE_NOT_FOUND
