@@ -6,7 +6,11 @@
  * come with a token, as a token is not to be a way to another that lasts longer. The next question is whether the
  * asker may have what it asks for, and only then whether there are tokens at all.
  */
+#include <string.h>
+
+#include "base/bytes.h"
 #include "base/clock.h"
+#include "base/str_set.h"
 #include "base/uuid.h"
 #include "protocol/msg/create_delegation_token.h"
 #include "protocol/msg/describe_delegation_token.h"
@@ -240,13 +244,32 @@ const struct api_entry api_expire_delegation_token = {
 
 /* ---- DescribeDelegationToken ---- */
 
-static bool is_wanted(const struct describe_delegation_token_request *in, const struct token *t)
+static struct str principal_key(struct arena *a, struct str type, struct str name)
 {
-    for (int32_t i = 0; i < in->owners.len; i++)
-        if (token_concerns(
-                t, (struct principal){in->owners.items[i].principal_type, in->owners.items[i].principal_name, false}))
-            return true;
-    return in->owners.len < 0;
+    char *key = arena_alloc(a, 4 + (size_t)type.len + (size_t)name.len);
+    be32_put(key, (uint32_t)type.len); /* so that it is known where the one ends, whatever bytes they have */
+    memcpy(key + 4, type.p, (size_t)type.len);
+    memcpy(key + 4 + type.len, name.p, (size_t)name.len);
+    return (struct str){key, 4 + type.len + name.len};
+}
+
+/* Those whose tokens are asked for, who may be millions. */
+static struct str_set wanted_principals(struct arena *a, const struct describe_delegation_token_request *in)
+{
+    struct str_set wanted = {0};
+    for (int32_t i = 0; i < in->owners.len && !a->spent; i++)
+        str_set_add(&wanted, a,
+                    principal_key(a, in->owners.items[i].principal_type, in->owners.items[i].principal_name));
+    return wanted;
+}
+
+static bool is_wanted(struct arena *a, const struct str_set *wanted, const struct token *t)
+{
+    bool any = str_set_has(wanted, principal_key(a, t->owner.type, t->owner.name)) ||
+               str_set_has(wanted, principal_key(a, t->requester.type, t->requester.name));
+    for (int32_t i = 0; i < t->renewer_count && !any; i++)
+        any = str_set_has(wanted, principal_key(a, t->renewers[i].type, t->renewers[i].name));
+    return any;
 }
 
 static bool may_see_token(const struct request *r, const struct token *t)
@@ -280,12 +303,14 @@ static void describe_tokens(const struct request *r, const struct describe_deleg
                             struct describe_delegation_token_response *out)
 {
     int32_t count;
+    struct str_set wanted = wanted_principals(r->arena, in);
     const struct token *all = tokens_list(r->s->tokens, r->arena, &count);
     ARRAY_MAKE(r->arena, out->tokens, count);
     out->tokens.len = 0;
     for (int32_t i = 0; i < count && !request_is_spent(r); i++)
-        if (is_wanted(in, &all[i]) && may_see_token(r, &all[i]))
+        if ((in->owners.len < 0 || is_wanted(r->arena, &wanted, &all[i])) && may_see_token(r, &all[i]))
             describe_token(r, &all[i], &out->tokens.items[out->tokens.len++]);
+    str_set_deinit(&wanted);
 }
 
 static void handle_describe_tokens(struct request *r)

@@ -243,6 +243,15 @@ def test_the_same_tokens_are_shown_to_everybody(mixed):
     assert shapes[0] == shapes[1] and shapes[2] == shapes[3]
 
 
+def test_very_many_owners_hold_up_nobody(mixed):
+    """Who asks names them as often as a request has room; what is looked at is who has tokens."""
+    made = token_of(mixed[1], "alice")
+    with Person(mixed[1], "admin") as person:
+        told = person.describe(*(f"nobody-{i}" for i in range(200000)), "alice\0", "ali", "alice")
+    assert made["TokenId"] in {t["TokenId"] for t in told["Tokens"]}
+    assert "A turn of the loop network" not in mixed[1].text()
+
+
 @pytest.mark.parametrize("who", ["owner", "described"])
 def test_rights_for_tokens_of_others(mixed, who):
     """CREATE_TOKENS and DESCRIBE_TOKENS of a user, DESCRIBE of a token."""
