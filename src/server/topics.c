@@ -21,6 +21,9 @@
 /* Versions from which on a client knows THROTTLING_QUOTA_EXCEEDED. */
 enum { CREATE_STRICT_SINCE = 6, DELETE_STRICT_SINCE = 5, GROW_STRICT_SINCE = 3 };
 
+/* In one request: all are planned in one turn of the control loop. */
+enum { MOST_TOPICS = 20000 };
+
 /* A request that changes topics, through its three stations: control loop, ZooKeeper, and the view that shows it. */
 struct change {
     struct request *r;
@@ -35,6 +38,8 @@ struct change {
     int64_t counted_ms;
     bool *hides_configs;           /* CreateTopics: of each topic, that its settings may not be seen */
     bool *repeated;                /* of each: it is named again */
+    int32_t *places;               /* DeleteTopics: where in `work` is what was asked for; NULL: in its place */
+    int32_t asked;                 /* how many that are */
     struct str no_controller_text; /* said where this is not the controller */
     struct view_wait wait;
     union {
@@ -55,6 +60,16 @@ static void refuse_all(struct change *c, enum kafka_error error, struct str mess
         c->work.topics[i].error = error;
         c->work.topics[i].message = message;
     }
+}
+
+/* True when it is answered. */
+static bool refuse_too_many(struct change *c)
+{
+    if (c->work.count <= MOST_TOPICS)
+        return false;
+    refuse_all(c, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of topics per request."));
+    c->answer(c->r);
+    return true;
 }
 
 /* ---- How much a client may change (KIP-599) ---- */
@@ -238,7 +253,7 @@ static void answer_create(struct request *r)
             continue;
         out->num_partitions = t->partitions;
         out->replication_factor = (int16_t)t->factor;
-        if (r->version >= 5)
+        if (r->version >= 5 && !request_is_spent(r))
             fill_created_configs(r, now, t, out);
     }
     topics_api_judge(c);
@@ -351,6 +366,8 @@ static void handle_create(struct request *r)
     }
     check_creation(c);
     refuse_duplicates(c, "Found multiple entries for this topic.");
+    if (refuse_too_many(c))
+        return;
     request_hop(r, r->s->control_loop, on_control_loop);
 }
 
@@ -368,14 +385,15 @@ static void answer_delete(struct request *r)
     struct change *c = change_of(r);
     struct delete_topics_response response;
     delete_topics_response_init(&response);
-    ARRAY_MAKE(r->arena, response.responses, c->work.count);
-    for (int32_t i = 0; i < c->work.count; i++) {
+    ARRAY_MAKE(r->arena, response.responses, c->asked);
+    for (int32_t i = 0; i < c->asked; i++) {
+        const struct topic_request *t = &c->work.topics[c->places != NULL ? c->places[i] : i];
         struct delete_topics_deletable_topic_result *out = &response.responses.items[i];
         delete_topics_deletable_topic_result_init(out);
-        out->name = c->work.topics[i].name;
-        out->topic_id = c->work.topics[i].id;
-        out->error_code = c->work.topics[i].error;
-        out->error_message = c->work.topics[i].message;
+        out->name = t->name;
+        out->topic_id = t->id;
+        out->error_code = t->error;
+        out->error_message = t->message;
     }
     topics_api_judge(c);
     ANSWER(r, delete_topics_response, &response);
@@ -430,6 +448,48 @@ static void look_up_deleted(struct change *c)
     view_unref(now);
 }
 
+static int topics_by_name_and_place(const void *a, const void *b)
+{
+    const struct topic_request *x = *(const struct topic_request *const *)a;
+    const struct topic_request *y = *(const struct topic_request *const *)b;
+    int order = str_cmp(x->name, y->name);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* Of each topic that can be deleted, the place of the first that names it; of others, their own. */
+static int32_t *first_of_each(struct arena *a, const struct topic_request *topics, int32_t count)
+{
+    const struct topic_request **sorted = ARENA_ARRAY(a, const struct topic_request *, MAX(count, 1));
+    int32_t *first = ARENA_ARRAY(a, int32_t, MAX(count, 1)), n = 0;
+    for (int32_t i = 0; i < count; i++) {
+        first[i] = i;
+        if (topics[i].error == ERR_NONE)
+            sorted[n++] = &topics[i];
+    }
+    qsort(sorted, (size_t)n, sizeof(*sorted), topics_by_name_and_place);
+    for (int32_t i = 1; i < n; i++)
+        if (str_eq(sorted[i]->name, sorted[i - 1]->name))
+            first[sorted[i] - topics] = first[sorted[i - 1] - topics];
+    return first;
+}
+
+/* A topic is deleted once, and counts once for how much may be changed, however often it is named. */
+static void look_for_repeated(struct change *c)
+{
+    struct arena *a = c->r->arena;
+    const struct topic_request *asked = c->work.topics;
+    int32_t *first = first_of_each(a, asked, c->asked);
+    c->places = ARENA_ARRAY(a, int32_t, MAX(c->asked, 1));
+    c->work.topics = ARENA_ARRAY(a, struct topic_request, MAX(c->asked, 1));
+    c->work.count = 0;
+    for (int32_t i = 0; i < c->asked; i++) {
+        ensure(first[i] <= i);
+        c->places[i] = first[i] < i ? c->places[first[i]] : c->work.count;
+        if (first[i] == i)
+            c->work.topics[c->work.count++] = asked[i];
+    }
+}
+
 static void check_topics_to_delete(struct request *r)
 {
     struct change *c = change_of(r);
@@ -441,6 +501,7 @@ static void check_topics_to_delete(struct request *r)
         answer_delete(r);
     } else {
         look_up_deleted(c);
+        look_for_repeated(c);
         request_hop(r, r->s->control_loop, on_control_loop);
     }
 }
@@ -462,12 +523,15 @@ static void handle_delete(struct request *r)
         return;
     bool by_state = r->version >= 6;
     change_topics(c, by_state ? in->topics.len : in->topic_names.len);
+    c->asked = c->work.count;
     c->timeout_ms = in->timeout_ms;
     c->visible = topics_api_is_gone;
     for (int32_t i = 0; i < c->work.count; i++)
         c->work.topics[i] =
             by_state ? (struct topic_request){.name = in->topics.items[i].name, .id = in->topics.items[i].topic_id}
                      : (struct topic_request){.name = in->topic_names.items[i]};
+    if (refuse_too_many(c))
+        return;
     request_hop(r, r->s->control_loop, find_controller);
 }
 
@@ -518,6 +582,8 @@ static void handle_grow(struct request *r)
                                              MAX(in->assignments.items[p].broker_ids.len, 0)};
     }
     refuse_duplicates(c, "Duplicate topic in request.");
+    if (refuse_too_many(c))
+        return;
     request_hop(r, r->s->control_loop, on_control_loop);
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import PATIENCE, connect, kcat, produce, read_frame
 from messages import SCHEMAS, Asker, read_response, write_request
+from test_tools import script
 
 REPEATS = 3000
 TOPICS = ["t", "u"]
@@ -226,3 +227,27 @@ def test_who_asks_for_very_many_users_lets_others_by(full):
         assert created["Topics"][0]["ErrorCode"] == 0
         assert not select.select([many.sock], [], [], 0)[0], "all users were read before"
         assert {r["ErrorCode"] for r in read_response(key, 0, many.receive())[1]["Results"]} == {91}  # RESOURCE_NOT_FOUND
+
+
+# ---- Very many topics ----
+
+
+def test_a_topic_is_deleted_once(full):
+    """And counts once for what a client may change, by its name as by its id."""
+    kafka_configs = ["--alter", "--entity-type", "clients", "--entity-name", "test", "--add-config", "controller_mutation_rate=1"]
+    script("kafka-configs", "--bootstrap-server", full.bootstrap, *kafka_configs)
+    ids = {t["Name"]: t["TopicId"] for t in ask(full, "Metadata", 12, {"Topics": [{"Name": n} for n in TOPICS]})["Topics"]}
+    answer = ask(full, "DeleteTopics", 6, {"TimeoutMs": 10000, "Topics": [{"Name": "t"}] * 1000 + [{"TopicId": ids["t"]}] * 1000 + [{"Name": "none"}]})
+    assert {(r["Name"], r["ErrorCode"]) for r in answer["Responses"]} == {("t", 0), ("none", 3)} and len(answer["Responses"]) == 2001
+    assert answer["ThrottleTimeMs"] < 1000, "it was counted more than once"
+    answer = ask(full, "DeleteTopics", 4, {"TimeoutMs": 10000, "TopicNames": ["u"] * 100000})
+    assert {r["ErrorCode"] for r in answer["Responses"]} == {44}
+
+
+def test_topics_of_a_request_have_a_bound(full):
+    topics = [{"Name": f"n{i}", "NumPartitions": 1, "ReplicationFactor": 1} for i in range(20001)]
+    answer = ask(full, "CreateTopics", 7, {"timeoutMs": 10000, "validateOnly": True, "Topics": topics})
+    assert {t["ErrorCode"] for t in answer["Topics"]} == {44}
+    answer = ask(full, "CreatePartitions", 3, {"TimeoutMs": 10000, "ValidateOnly": True, "Topics": [{"Name": f"n{i}", "Count": 3} for i in range(20001)]})
+    assert {t["ErrorCode"] for t in answer["Results"]} == {44}
+    assert most_memory(full) < MOST_MEMORY and slow_turns_of_control(full) == []
