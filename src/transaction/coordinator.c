@@ -146,7 +146,7 @@ static void txn_on_stored(struct state_append *append, enum kafka_error error)
     } else {
         log_info("Transactional id %.*s does not become %s: %s", STR_ARGS(s->id), txn_status_name(s->change.to.status),
                  error_name((int16_t)error));
-        if (!s->persistent || error != ERR_COORDINATOR_NOT_AVAILABLE)
+        if (!s->persistent)
             txn_give_up_change(t);
     }
     s->done(s, error);

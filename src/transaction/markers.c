@@ -54,11 +54,12 @@ static void markers_try_later(struct txn_coordinator *tc)
 
 /* ---- The end of a transaction ---- */
 
+/* Whatever keeps the log from taking it, a disk without room or descriptors: as long as nobody else does it, we do. */
 static void on_completed(struct txn_store *s, enum kafka_error error)
 {
     struct completion *c = CONTAINER_OF(s, struct completion, store);
     struct txn_coordinator *tc = s->coordinator;
-    if (error == ERR_COORDINATOR_NOT_AVAILABLE && txn_store_target(s) != NULL) {
+    if (error != ERR_NONE && txn_store_target(s) != NULL) {
         DL_APPEND(tc->stalled, c);
         atomic_fetch_add(&tc->metrics.stalled, 1);
         markers_try_later(tc);

@@ -680,19 +680,29 @@ static bool is_held(struct fixture *f)
     return f->log.held != NULL;
 }
 
-static void the_end_is_written_until_it_is(void **state)
+static void is_written_until_it_is(struct fixture *f, enum kafka_error error)
 {
-    struct fixture *f = *state;
     begin(f);
     end(f, 100, 0, true);
     answer_markers(f, ERR_NONE);
-    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
+    f->log.error = error;
     settle(f);
     assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
     f->log.error = ERR_NONE;
     run_until(f, is_held);
     settle(f);
     assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+}
+
+static void the_end_is_written_until_it_is(void **state)
+{
+    is_written_until_it_is(*state, ERR_NOT_ENOUGH_REPLICAS);
+}
+
+/* A descriptor that is missing costs no leadership, so that nobody else would come to it. */
+static void the_end_is_written_though_the_disk_did_not_take_it(void **state)
+{
+    is_written_until_it_is(*state, ERR_KAFKA_STORAGE_ERROR);
 }
 
 /* ---- Time ---- */
@@ -1048,6 +1058,7 @@ int main(void)
         CASE(one_that_is_fenced_keeps_no_other_marker_back),
         CASE(the_markers_of_several_leave_together),
         CASE(the_end_is_written_until_it_is),
+        CASE(the_end_is_written_though_the_disk_did_not_take_it),
         CASE(a_transaction_that_takes_too_long_is_aborted),
         CASE(an_id_that_nobody_uses_is_forgotten),
         CASE(an_id_in_use_is_not_forgotten),
