@@ -528,7 +528,13 @@ static bool sync_out(struct compaction *c, const char *dir)
 static enum compact_result swap(struct compaction *c)
 {
     struct plog *log = c->log;
+    file_clear_error();
     lock_take(&log->files);
+    /* Which may be wanting descriptors, and is not to come between the renames. */
+    if (!plog_settle_snapshots(log)) {
+        lock_release(&log->files);
+        return disk_failed(c);
+    }
     if (!lock_if_valid(c)) {
         lock_release(&log->files);
         return aborted(c);

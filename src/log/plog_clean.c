@@ -171,26 +171,52 @@ static size_t count_deletable(struct plog *log, int64_t now)
     return count;
 }
 
-int plog_apply_retention(struct plog *log, int64_t now)
+/* How many may go, of the oldest; with a segment behind them. */
+static bool find_deletable(struct plog *log, int64_t now, size_t *count)
+{
+    lock_take(&log->lock);
+    *count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
+    bool ok = *count == 0 || *count < log->segment_count || plog_roll(log, atomic_load(&log->end));
+    lock_release(&log->lock);
+    return ok;
+}
+
+/* Who holds `files` finds them where they were. */
+static struct retired take_deletable(struct plog *log, size_t *count)
 {
     struct retired old = {0};
-    lock_take(&log->files);
     lock_take(&log->lock);
-    size_t count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
-    bool ok = count == 0 || count < log->segment_count || plog_roll(log, atomic_load(&log->end));
-    while (ok && count > 0 && log->segments[count]->no_snapshot)
-        count--;
-    if (ok && count > 0) {
-        old = plog_retire(log, 0, count);
+    ensure(lock_is_held(&log->files) && *count < log->segment_count);
+    while (*count > 0 && log->segments[*count]->no_snapshot)
+        --*count;
+    if (!plog_is_writable(log) || log->compacting) /* by now */
+        *count = 0;
+    if (*count > 0) {
+        old = plog_retire(log, 0, *count);
         advance_start(log, log->segments[0]->base_offset);
         plog_check(log);
     }
     lock_release(&log->lock);
-    ok = plog_let_go(log, &old) && ok;
+    return old;
+}
+
+int plog_apply_retention(struct plog *log, int64_t now)
+{
+    struct retired old = {0};
+    size_t count;
+    file_clear_error();
+    lock_take(&log->files);
+    bool ok = find_deletable(log, now, &count), settled = ok && (count == 0 || plog_settle_snapshots(log));
+    if (settled && count > 0) {
+        old = take_deletable(log, &count);
+        settled = plog_let_go(log, &old);
+    }
     lock_release(&log->files);
     if (!ok)
         plog_failed_to_grow(log, "retention failed");
-    return (int)count;
+    else if (!settled && !file_ran_out()) /* for want of a descriptor all stays as it was */
+        plog_failed(log, "retention failed");
+    return settled ? (int)count : 0;
 }
 
 bool plog_remove_segment(const char *dir, int64_t base)

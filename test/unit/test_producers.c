@@ -2,6 +2,8 @@
 #include "log_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -281,6 +283,21 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
+static bool starved; /* no snapshot can be opened for want of a descriptor */
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    if (starved && strstr(path, ".snapshot") != NULL) {
+        errno = EMFILE;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
 static enum kafka_error append_as(struct fixture *f, int64_t producer, int32_t sequence, bool *duplicate)
 {
     struct append_result r;
@@ -393,6 +410,23 @@ static void old_snapshots_go_when_newer_ones_are_there(void **state)
     assert_last_is_known(f);
 }
 
+/* Nothing goes before they are there, and no disk has failed. */
+static void without_descriptors_for_snapshots_all_stays(void **state)
+{
+    struct fixture *f = *state;
+    fill_segments(f, 4);
+    plog_set_high_watermark(f->log, plog_end_offset(f->log));
+    f->log->config.retention_bytes = 0;
+    starved = true;
+    assert_int_equal(plog_apply_retention(f->log, 1000), 0);
+    starved = false;
+    assert_int_equal(plog_start_offset(f->log), 0);
+    assert_false(plog_is_offline(f->log));
+    assert_true(plog_apply_retention(f->log, 1000) > 0);
+    assert_true(has_snapshot(f, 60));
+    assert_last_is_known(f);
+}
+
 /* Thousands of producers, of which snapshots take longer to write than segments to become full. */
 static void a_segment_without_a_snapshot_is_never_the_first(void **state)
 {
@@ -430,6 +464,7 @@ int main(void)
         CASE(a_log_is_closed_with_all_its_snapshots),
         CASE(a_snapshot_of_what_is_cut_is_not_written),
         CASE(old_snapshots_go_when_newer_ones_are_there),
+        CASE(without_descriptors_for_snapshots_all_stays),
         CASE(a_segment_without_a_snapshot_is_never_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
