@@ -346,6 +346,19 @@ const struct api_entry api_create_acls = {.key = API_CREATE_ACLS, .min = 0, .max
 
 /* ---- DeleteAcls ---- */
 
+/*
+ * Beside what an earlier try has found: ZooKeeper's answer to that may have been lost with the connection, and then the
+ * next one finds what is left.
+ */
+static void note_gone(struct acl_resource_change *c, const struct acl_parting *p)
+{
+    const struct acl_change_request *all = c->all;
+    acl_entries_add(all->r->arena, c->gone, c->gone_count, p->gone, p->gone_count, &c->gone, &c->gone_count);
+    c->gone_by = ARENA_ARRAY(all->r->arena, int32_t, MAX(c->gone_count, 1));
+    for (int32_t i = 0; i < c->gone_count; i++)
+        c->gone_by[i] = acl_filters_find(all->filters, all->remove.filters.len, &c->update.resource, &c->gone[i]);
+}
+
 static bool remove_entries(struct acl_update *u, struct arena *a, const struct acl_entry *now, int32_t count,
                            struct acl_entry **then, int32_t *then_count)
 {
@@ -354,13 +367,11 @@ static bool remove_entries(struct acl_update *u, struct arena *a, const struct a
     struct acl_parting p = acl_entries_part(a, &u->resource, now, count, c->all->filters, c->all->remove.filters.len);
     *then = p.left;
     *then_count = p.left_count;
-    c->gone = arena_copy(mine, p.gone, sizeof(*p.gone) * (size_t)MAX(p.gone_count, 1));
-    c->gone_by = arena_copy(mine, p.gone_by, sizeof(*p.gone_by) * (size_t)MAX(p.gone_count, 1));
-    c->gone_count = p.gone_count;
     for (int32_t i = 0; i < p.gone_count; i++) {
-        c->gone[i].principal = arena_str(mine, p.gone[i].principal);
-        c->gone[i].host = arena_str(mine, p.gone[i].host);
+        p.gone[i].principal = arena_str(mine, p.gone[i].principal);
+        p.gone[i].host = arena_str(mine, p.gone[i].host);
     }
+    note_gone(c, &p);
     return p.gone_count > 0;
 }
 
@@ -446,13 +457,15 @@ static void find_lists(struct acl_change_request *all)
 {
     const struct acl_set *acls = acl_board_current(all->r->s->acls);
     int32_t filters = MAX(all->remove.filters.len, 0), n = 0;
-    all->changes = ARENA_ARRAY(all->r->arena, struct acl_resource_change, acl_set_count(acls) + filters + 1);
+    all->changes = ARENA_ARRAY(all->r->arena, struct acl_resource_change, acl_set_count(acls) + 2 * filters + 1);
     acl_set_each(acls, delete_from_list, all);
     for (int32_t i = 0; i < filters; i++) {
         const struct acl_filter *f = &all->filters[i];
-        if (is_type((int8_t)f->type) && is_pattern((int8_t)f->pattern) && f->name.p != NULL &&
-            zk_name_is_legal(f->name))
-            add_deletion(all, &(struct acl_resource){(enum acl_type)f->type, (enum acl_pattern)f->pattern, f->name});
+        if (!is_type((int8_t)f->type) || f->name.p == NULL || !zk_name_is_legal(f->name))
+            continue;
+        for (enum acl_pattern p = ACL_LITERAL; p < ACL_PATTERNS; p++)
+            if (f->pattern == (int)p || f->pattern == ACL_ANY)
+                add_deletion(all, &(struct acl_resource){(enum acl_type)f->type, p, f->name});
     }
     if (all->count > 0)
         qsort(all->changes, (size_t)all->count, sizeof(*all->changes), acl_by_change);

@@ -131,6 +131,16 @@ def test_lists_are_read_again_after_a_lost_session(guarded, zookeeper):
     wait_until(lambda: visible(guarded) == {"secret"}, "the permission")
 
 
+def test_what_is_deleted_by_name_is_looked_for_in_zookeeper(guarded, zookeeper):
+    """Also where the broker has not heard of it, and the filter leaves open which of the two patterns is meant."""
+    paths = "/kafka-acl/Topic/quiet", "/kafka-acl-extended/prefixed/Topic/quiet"
+    for path in paths:
+        zookeeper.client.create(path, acls(("User:a", "Allow", "Read")))
+    with Visitor(guarded, ADMIN) as admin:
+        (result,) = admin.get("DeleteAcls", 3, {"Filters": [matching("quiet", 2)]})["FilterResults"]
+    assert len(result["MatchingAcls"]) == 2 and not any(zookeeper.client.exists(p) for p in paths)
+
+
 def test_a_topic_is_made_for_who_may_make_it(make_broker, zookeeper):
     """auto.create.topics.enable: who may see a topic that there is not need not be one who may create it."""
     write_rights(zookeeper, {"127.0.0.2": {(TOPIC, "seen"): [("Allow", "Describe")], (TOPIC, "mine"): [("Allow", "Create"), ("Allow", "Describe")]},

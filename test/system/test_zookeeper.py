@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from harness import Barnabas, ZooKeeper, connect, consume, frame, java, preloaded, produce, read_frame, receive, run, wait_until
+from messages import SCHEMAS, Asker, read_response
 
 TOPICS, CONFIGS = "org.apache.kafka.tools.TopicCommand", "kafka.admin.ConfigCommand"
 
@@ -53,10 +54,11 @@ def test_one_host_of_the_list_is_enough(start):
     assert consume(broker, "t") == ["x"]
 
 
-def pour(source, sink):
+def pour(source, sink, passes=lambda data: True):
     try:
         while data := source.recv(65536):
-            sink.sendall(data)
+            if passes(data):
+                sink.sendall(data)
     except OSError:
         pass
     for sock in (source, sink):
@@ -71,6 +73,7 @@ class Way:
 
     def __init__(self, ensemble, greet=lambda n, client: True, host="127.0.0.1"):
         self.ensemble, self.greet, self.connections, self.kept = ensemble, greet, [], []
+        self.deaf_after = None  # something that is asked, and how often: what is said from then on is lost
         self.listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         port = self.listener.getsockname()[1]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -86,8 +89,13 @@ class Way:
                 continue
             server = socket.create_connection(("127.0.0.1", self.ensemble.port))
             self.connections += [client, server]
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=pour, args=pair, daemon=True).start()
+            for args in ((client, server, self.listen), (server, client, lambda _: self.deaf_after is None or self.deaf_after[1] > 0)):
+                threading.Thread(target=pour, args=args, daemon=True).start()
+
+    def listen(self, data):
+        if self.deaf_after and self.deaf_after[0] in data:
+            self.deaf_after[1] -= 1
+        return True
 
     def close(self):
         self.listener.close()
@@ -283,6 +291,25 @@ def creation(topic):
 def metadata(*topics):
     """Metadata 1."""
     return frame(3, 1, struct.pack(">i", len(topics)) + b"".join(struct.pack(">h", len(t)) + t.encode() for t in topics))
+
+
+def test_acls_that_are_gone_are_told_though_zookeepers_answer_was_lost(start, way):
+    """The write that it is asked for anew finds them gone already: that was by this request."""
+    through = way()
+    broker = start(lambda connect: f"{through.address}/{connect.partition('/')[2]}",
+                   **{"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": "User:ANONYMOUS"})
+    entry = {"ResourceType": 2, "ResourceName": "t", "ResourcePatternType": 3, "Principal": "User:a", "Host": "*", "Operation": 3, "PermissionType": 3}
+    wanted = {"ResourceTypeFilter": 2, "ResourceNameFilter": "t", "PatternTypeFilter": 3, "PrincipalFilter": None, "HostFilter": None, "Operation": 1, "PermissionType": 1}
+    with Asker(broker) as asker:
+        assert asker.get("CreateAcls", 3, {"Creations": [entry]})["Results"][0]["ErrorCode"] == 0
+        through.deaf_after = [b"/kafka-acl/Topic/t", 2]  # the list is read, and written
+        key = SCHEMAS["DeleteAcls"].key
+        asker.send(key, 3, {"Filters": [wanted]})
+        wait_until(lambda: not broker.zookeeper.client.exists("/kafka-acl/Topic/t"), "the list to go")
+        through.deaf_after = None
+        through.break_all()
+        (result,) = read_response(key, 3, asker.receive())[1]["FilterResults"]
+        assert [(a["Principal"], a["ErrorCode"]) for a in result["MatchingAcls"]] == [("User:a", 0)]
 
 
 def test_who_waits_for_zookeeper_takes_nobodys_place(start, own_ensemble):
