@@ -47,6 +47,18 @@ static bool token_of_op(struct arena *a, const struct zk_op *op, struct token_re
     return false;
 }
 
+/* Which is not to say that there is none: sessions by it do not end. */
+static bool is_unread(const struct zk_op *op, struct token_read *out)
+{
+    static struct log_limit limit;
+    if (op->result == ZK_OK || op->result == ZK_NO_NODE)
+        return false;
+    log_error_limited(&limit, "The delegation token at %s cannot be read now%s", op->path,
+                      op->result == ZK_NO_AUTH ? ": ZooKeeper does not let this broker" : "");
+    *out = (struct token_read){.token.id = *(const struct str *)op->owner, .is_unread = true};
+    return true;
+}
+
 static bool session_has_lasted(const struct zk_batch *b)
 {
     for (const struct zk_op *op = b->first; op != NULL; op = op->next)
@@ -73,7 +85,7 @@ static void on_all_tokens(struct zk_batch *b)
         struct token_read *all = ARENA_ARRAY(&b->arena, struct token_read, MAX(b->count, (size_t)1));
         int32_t count = 0;
         for (const struct zk_op *op = b->first; op != NULL; op = op->next)
-            count += token_of_op(&b->arena, op, &all[count]);
+            count += is_unread(op, &all[count]) || token_of_op(&b->arena, op, &all[count]);
         tokens_take_all(w->options.tokens, all, count);
         log_info("Read %d delegation tokens", count);
         token_watch_ready(w, NULL);
@@ -286,7 +298,7 @@ static void write_end(struct token_watch *w, struct token_ending *e, const struc
     struct token_writing *writing;
     struct zk_batch *b = writing_begin(w, &e->call, on_end_written, &writing);
     const char *path = token_path(&b->arena, read->token.id);
-    writing->written = (struct token_read){token_copy(&b->arena, &read->token), read->version + 1};
+    writing->written = (struct token_read){.token = token_copy(&b->arena, &read->token), .version = read->version + 1};
     struct token *t = &writing->written.token;
     e->end_ms = e->at_once ? now : token_end_after(now, e->period_ms, t->max_ms);
     t->expires_ms = e->end_ms;

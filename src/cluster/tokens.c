@@ -111,8 +111,12 @@ void tokens_take_all(struct tokens *t, const struct token_read *all, int32_t cou
     lock_take(&t->lock);
     HASH_ITER (hh, t->table, e, tmp)
         e->is_listed = false;
-    for (int32_t i = 0; i < count; i++)
-        token_entry_take(t, &all[i]);
+    for (int32_t i = 0; i < count; i++) {
+        if (!all[i].is_unread)
+            token_entry_take(t, &all[i]);
+        else if ((e = token_entry_find(t, all[i].token.id)) != NULL)
+            e->is_listed = true;
+    }
     HASH_ITER (hh, t->table, e, tmp)
         if (!e->is_listed)
             remove_token(t, e);
@@ -172,7 +176,7 @@ struct token_read *tokens_over(struct tokens *t, int64_t now_ms, int32_t most, s
     lock_take(&t->lock);
     HASH_ITER (hh, t->table, e, tmp)
         if (*count < most && token_is_over(&e->token, now_ms))
-            over[(*count)++] = (struct token_read){token_copy(a, &e->token), e->version};
+            over[(*count)++] = (struct token_read){.token = token_copy(a, &e->token), .version = e->version};
     lock_release(&t->lock);
     return over;
 }

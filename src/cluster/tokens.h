@@ -20,11 +20,12 @@ void tokens_free(struct tokens *t);
 struct token_read {
     struct token token;
     int32_t version; /* of its node */
+    bool is_unread;  /* it is there, and could not be read: only its id is known */
 };
 
 /* It is so from now on: its sessions end when it says so. */
 void tokens_take(struct tokens *t, const struct token_read *read);
-/* There are these and no others. */
+/* There are these and no others. One that could not be read stays what it was. */
 void tokens_take_all(struct tokens *t, const struct token_read *all, int32_t count);
 /* It is no more: its sessions end. */
 void tokens_drop(struct tokens *t, struct str id);

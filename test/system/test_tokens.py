@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from harness import JARS, JARS_4, PATIENCE, Apache, Barnabas, connect, free_port, java, run_tool, wait_until, without_noise
+from kazoo.security import make_digest_acl
 from messages import CLOSED
 from test_answers import differences, tell_both
 from test_sasl import Talk, by_scram
@@ -549,6 +550,23 @@ def test_who_may_not_be_told_by_a_name_with_a_zero(alone, zookeeper):
     with Person(broker, "alice") as alice:
         wait_until(lambda: alice.create(owner="bob")["ErrorCode"] == 0, "the right")
         assert alice.create(owner="bob\0x")["ErrorCode"] == DENIED
+
+
+def test_tokens_that_may_not_be_read_are_not_gone(alone, zookeeper):
+    """For now: those who came by them stay, and may come again."""
+    broker = alone()
+    token = token_of(broker)
+    client, path = zookeeper.client, f"{TOKENS}/{token['TokenId']}"
+    with Person(broker, token=token) as person:
+        assert person.is_served()
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: not client.exists("/brokers/ids/0"), "the session to expire")
+            client.set_acls(path, [make_digest_acl("nobody", "else", all=True)])
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: f"The delegation token at {path} cannot be read now" in broker.text(), "the line in the log")
+        assert person.is_served() and may_come(broker, token)
 
 
 def test_tokens_are_read_again_after_a_lost_session(alone, zookeeper):

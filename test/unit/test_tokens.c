@@ -174,7 +174,7 @@ static void names_are_no_longer_than_a_string(void **state)
 
 static void take(struct tokens *t, struct token token, int32_t version)
 {
-    tokens_take(t, &(struct token_read){token, version});
+    tokens_take(t, &(struct token_read){.token = token, .version = version});
 }
 
 static bool comes(struct tokens *t, const char *id, struct arena *a, struct sasl_token_login *out)
@@ -275,7 +275,7 @@ static void all_are_taken_and_no_others(void **state)
     (void)state;
     struct arena a = {0};
     struct tokens *t = tokens_new("the secret");
-    struct token_read all[] = {{a_token("y"), 7}, {a_token("z"), 0}};
+    struct token_read all[] = {{.token = a_token("y"), .version = 7}, {.token = a_token("z")}};
     int32_t count;
     all[0].token.expires_ms = 1;
     take(t, a_token("x"), 0);
