@@ -340,11 +340,13 @@ static void on_late(struct timer *t)
 
 /* Whoever comes too fast gets no answer for a while, or would come again at once; but as many as there are places for.
  */
-static void close_late(struct acceptor *a, int fd, int32_t delay)
+static void close_late(struct acceptor *a, int fd, const struct sockaddr_storage *addr, int32_t delay)
 {
     struct ip_counts *ips = a->server->ips;
+    char from[ADDRESS_ROOM];
     ensure(delay > 0);
-    log_info_limited(&refusals, "Rejected a connection: its address comes too often (connection_creation_rate)");
+    address_text(addr, from);
+    log_info_limited(&refusals, "Rejected connection from %s: it comes too often (connection_creation_rate)", from);
     if (ips->late_count >= MOST_LATE) {
         close(fd);
         return;
@@ -361,7 +363,7 @@ static void close_late(struct acceptor *a, int fd, int32_t delay)
 /* ---- How many there are ---- */
 
 /* Counts a connection of this address in, unless that would be one too many. */
-static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
+static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr, int *limit)
 {
     struct ip_key key = ip_key(addr);
     struct ip_entry *e;
@@ -372,7 +374,8 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
         e->ip = key;
         HASH_ADD(hh, s->ips->table, ip, sizeof(e->ip), e);
     }
-    bool ok = e->count < ip_limit(&s->ips->limits, &key);
+    *limit = ip_limit(&s->ips->limits, &key);
+    bool ok = e->count < *limit;
     if (ok)
         e->count++;
     if (e->count == 0) {
@@ -468,9 +471,14 @@ static bool begin_tls(struct acceptor *a, struct ssl_st **tls)
 static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
 {
     struct ssl_st *tls;
-    if (!ip_enter(a->server, addr)) {
+    int limit;
+    if (!ip_enter(a->server, addr, &limit)) {
+        char from[ADDRESS_ROOM];
+        address_text(addr, from);
         log_warn_limited(&refusals,
-                         "Rejected a connection: its address has as many as it may (max.connections.per.ip)");
+                         "Rejected connection from %s, address already has the configured maximum of %d connections "
+                         "(max.connections.per.ip)",
+                         from, limit);
         close(fd);
         return;
     }
@@ -565,7 +573,7 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
         int32_t late = fd >= 0 ? ip_pace_delay(a->server->ips, &addr) : 0;
         if (late > 0) {
             net_metrics_delayed_address(a->server, (int)(a - a->server->acceptors), late);
-            close_late(a, fd, late);
+            close_late(a, fd, &addr, late);
         } else if (fd >= 0) {
             acceptor_note_creation(a);
             admit(a, fd, &addr);

@@ -174,4 +174,6 @@ void host_names_end(struct host_names *n)
     HASH_ITER (hh, n->table, h, tmp)
         if (h->round != n->round)
             host_name_free(h);
+    if (n->loop != NULL) /* some may have made room */
+        host_names_ask_next(n);
 }

@@ -109,6 +109,7 @@ def test_a_limit_per_address(make_broker, limit):
     for sock in socks:  # only now, as each makes a place for one that is not accepted yet
         sock.close()
     assert 10 < alive <= 20
+    assert "Rejected connection from 127.0.0.1, address already has the configured maximum of 20 connections" in broker.text()
     produce(broker, "t", ["x"])
 
 
