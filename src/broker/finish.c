@@ -45,10 +45,11 @@ static void stop_threads(struct broker *b)
         log_manager_end_appends(s->logs);
     workers_stop(s->order_worker);
     workers_stop(s->workers);
-    protection_stop(b); /* what its threads post is delivered below */
+    /* Before what logs them in: a KDC that hangs would take its time for each login that still waits for a thread. */
     controller_link_close(s->controller_link);
     controller_link_close(b->isr_link);
     coordination_close_links(b);
+    protection_stop(b); /* what its threads post is delivered below */
     zk_close(s->zk);
     authorization_close(b);
     state_report_stop(b->report); /* as loops go now */
