@@ -1091,8 +1091,7 @@ REASONS = {
         "metadata": ["neither name nor id"], "create_topics": ["assigned: a partition below zero"], "create_partitions": ["no name"],
         "configs": ["operation 4", "operation 9", "operation -1"], "the_cluster": ["in some way"]},
     "What is named twice is answered twice; it is done once.": {
-        "produce": ["a topic twice"], "fetch": ["a partition twice", "a partition twice in version 4", "a topic twice"], "delete_records": ["a partition twice"],
-        "create_partitions": ["twice"], "commits": ["a partition twice", "offsets"], "the_cluster": ["of what is not there", "twice", "features twice in version 0", "features twice in version 1"]},
+        "produce": ["a topic twice"], "create_partitions": ["twice"], "commits": ["offsets"], "the_cluster": ["of what is not there", "twice", "features twice in version 0", "features twice in version 1"]},
     "A topic named without partitions is in the answer.": {"produce": ["no partitions"], "delete_records": ["no partitions"], "commits": ["no partitions"]},
     "A contradiction in what is ordered is refused; Kafka takes the last.": {"create_topics": ["assigned: a partition twice"]},
     "Replicas are not ordered from a broker that can never be.": {"create_topics": ["assigned: a broker below zero"]},
