@@ -395,6 +395,49 @@ def test_keys_headers_and_nulls_as_apache_reads_them(broker):
     assert ours[1].endswith("NO_HEADERS\t<null>\t<null>")
 
 
+def test_blanks_in_separators_count(broker, tmp_path):
+    """Of a client's settings Java drops what is around them, of those of readers and formatters it does not."""
+    file = tmp_path / "reader.properties"
+    file.write_text("parse.key=\\ TRUE\\ \nkey.separator=\\ \n")
+    parse = ["--property", "parse.key= true ", "--property", "key.separator= ", "--property", "null.marker=  "]
+    headers = ["--property", "parse.headers=true", "--property", "headers.separator= ", "--property", "headers.key.separator=\t", "--property", "headers.delimiter=|"]
+    for topic, produce in ("ours", lambda *args, stdin: script("kafka-console-producer", *args, stdin=stdin)), \
+            ("theirs", lambda *args, stdin: java("kafka.tools.ConsoleProducer", *args, stdin=stdin)):
+        topics(broker, "--create", "--topic", topic)
+        b = ["--bootstrap-server", broker.bootstrap, "--topic", topic, "--sync"]
+        produce(*b, "--reader-config", str(file), stdin="k v w\n v\n")
+        produce(*b, *parse, stdin="k v\nk   \n")
+        produce(*b, *headers, stdin="a\tb c\td|v\n")
+        produce(*b, "--property", "parse.key=true", "--property", "key.separator=", stdin="kv\n")
+    prints = ["--property", "print.key=true", "--property", "print.headers= true", "--property", "key.separator= ", "--property", "line.separator=;\n\n",
+              "--property", "headers.separator=\t", "--property", "null.literal= "]
+    ours, theirs = get(broker, "ours", 6, *prints), get(broker, "theirs", 6, *prints)
+    assert ours == theirs
+    assert [x for x in ours if x] == ["NO_HEADERS k v w;", "NO_HEADERS  v;", "NO_HEADERS k v;", "NO_HEADERS k  ;", "a:b\tc:d   v;", "NO_HEADERS  kv;"]
+    assert ours[1::2] == [""] * 6
+    read = java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--from-beginning", "--max-messages", 6, *prints, "--bootstrap-server", broker.bootstrap,
+                "--topic", "theirs")
+    assert [x for x in ours if x] == [x for x in read.splitlines() if x][:6]
+
+
+def test_separators_of_headers_that_are_empty_or_come_last(broker):
+    """As Java's split() takes them apart: an empty one stands behind each character."""
+    topics(broker, "--create", "--topic", "ours")
+    topics(broker, "--create", "--topic", "theirs")
+    lines = ["a:b,,|1", ",|2", "|3", "a:b,,c:d|4", ":é|5", "a:|6"]
+    for more in [], ["--property", "headers.separator="], ["--property", "headers.key.separator="], ["--property", "null.marker=a", "--property", "ignore.error=false"]:
+        for line in lines:
+            args = ["--property", "parse.headers=true", "--property", "headers.delimiter=|", *more]
+            for ignore in [], ["--property", "ignore.error=true"]:
+                b = ["--bootstrap-server", broker.bootstrap, *ignore, *args, "--topic"]
+                theirs = run_tool("kafka.tools.ConsoleProducer", *b, "theirs", stdin=line + "\n")
+                script("kafka-console-producer", *b, "ours", stdin=line + "\n", code=theirs.returncode)
+    prints = ["--property", "print.headers=true"]
+    count = int(script("kafka-get-offsets", "--bootstrap-server", broker.bootstrap, "--topic", "theirs").split(":")[2])
+    assert script("kafka-get-offsets", "--bootstrap-server", broker.bootstrap, "--topic", "ours") == f"ours:0:{count}\n"
+    assert get(broker, "ours", count, *prints) == get(broker, "theirs", count, *prints)
+
+
 def test_producer_reports_lines_without_separator(broker):
     topics(broker, "--create", "--topic", "t")
     args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--property", "parse.key=true"]

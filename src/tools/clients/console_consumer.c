@@ -445,7 +445,7 @@ static bool console_consumer_make_props(const struct options *o, struct rd_props
     if (!rd_props_read(p, options_get(o, "consumer.config"), fail))
         return false;
     rd_props_add(p, options_all(o, "consumer-property"));
-    if (!rd_props_replace(p, fail))
+    if (!rd_props_of_client(p, fail))
         return false;
     const char *reset = rd_props_get(p, "auto.offset.reset");
     if (reset != NULL && options_has(o, "from-beginning") && strcmp(reset, "earliest") != 0)

@@ -73,14 +73,14 @@ static bool reader_configure(struct line_reader *r, const struct rd_props *p, st
         const char *a, *b, *names;
     } pairs[] = {{r->headers_delimiter, r->headers_separator, "headers.delimiter and headers.separator"},
                  {r->headers_delimiter, r->headers_key_separator, "headers.delimiter and headers.key.separator"},
-                 {r->headers_separator, r->headers_key_separator, "headers.separator and headers.key.separator"}};
+                 {r->headers_separator, r->headers_key_separator, "headers.separator and headers.key.separator"},
+                 {r->null_marker, r->key_separator, "null.marker and key.separator"},
+                 {r->null_marker, r->headers_separator, "null.marker and headers.separator"},
+                 {r->null_marker, r->headers_delimiter, "null.marker and headers.delimiter"},
+                 {r->null_marker, r->headers_key_separator, "null.marker and headers.key.separator"}};
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
-        if (strcmp(pairs[i].a, pairs[i].b) == 0)
+        if (pairs[i].a != NULL && strcmp(pairs[i].a, pairs[i].b) == 0)
             return fail_set(fail, "%s may not be equal", pairs[i].names);
-    if (r->null_marker != NULL &&
-        (strcmp(r->null_marker, r->key_separator) == 0 || strcmp(r->null_marker, r->headers_delimiter) == 0 ||
-         strcmp(r->null_marker, r->headers_separator) == 0))
-        return fail_set(fail, "null.marker and a separator may not be equal");
     return true;
 }
 
@@ -109,25 +109,60 @@ static bool split(const struct line_reader *r, struct str *rest, const char *sep
     return true;
 }
 
+/* What comes before the separator; an empty one stands behind each character. False: there is no more. */
+static bool next_pair(const char *separator, struct str *rest, struct str *pair)
+{
+    size_t step = strlen(separator);
+    if (rest->p == NULL)
+        return false;
+    int32_t len = MIN(rest->len, 1);
+    while (step == 0 && len < rest->len && ((uint8_t)rest->p[len] & 0xc0) == 0x80) /* the rest of a character */
+        len++;
+    const char *end = step > 0 ? memmem(rest->p, (size_t)rest->len, separator, step) : NULL;
+    if (step > 0)
+        len = end != NULL ? (int32_t)(end - rest->p) : rest->len;
+    *pair = (struct str){rest->p, len};
+    int32_t taken = len + (int32_t)step;
+    *rest = taken < rest->len || end != NULL ? (struct str){rest->p + taken, rest->len - taken} : STR_NULL;
+    return true;
+}
+
+static bool parse_header(const struct line_reader *r, struct str pair, struct line_record *out, struct fail *fail)
+{
+    size_t key_separator = strlen(r->headers_key_separator);
+    const char *colon = memmem(pair.p, (size_t)pair.len, r->headers_key_separator, key_separator);
+    if (colon == NULL && !r->ignore_error)
+        return fail_set(fail, "No header key separator found in pair '%.*s' on line number %lld", STR_ARGS(pair),
+                        (long long)r->line_number);
+    struct str key = {pair.p, colon != NULL ? (int32_t)(colon - pair.p) : pair.len};
+    struct str value =
+        colon != NULL ? (struct str){colon + key_separator, pair.len - key.len - (int32_t)key_separator} : STR_NULL;
+    if (colon != NULL && or_null(r, key).p == NULL)
+        return fail_set(fail, "Header keys should not be equal to the null marker '%s' as they can't be null",
+                        r->null_marker);
+    value = or_null(r, value);
+    rd_kafka_header_add(out->headers, key.p, key.len, value.p, value.len);
+    return true;
+}
+
+/* As Java's split() finds them: those at the end that are empty are none, unless nothing was split. */
 static bool parse_headers(const struct line_reader *r, struct str text, struct line_record *out, struct fail *fail)
 {
-    size_t separator = strlen(r->headers_separator), key_separator = strlen(r->headers_key_separator);
+    struct str pair;
+    int32_t empty = 0; /* of which it is not known yet whether they are at the end */
     out->headers = rd_kafka_headers_new(8);
-    while (text.len > 0) {
-        const char *end = memmem(text.p, (size_t)text.len, r->headers_separator, separator);
-        struct str pair = {text.p, end != NULL ? (int32_t)(end - text.p) : text.len};
-        const char *colon = memmem(pair.p, (size_t)pair.len, r->headers_key_separator, key_separator);
-        if (colon == NULL && !r->ignore_error)
-            return fail_set(fail, "No header key separator found in pair '%.*s' on line number %lld", STR_ARGS(pair),
-                            (long long)r->line_number);
-        struct str key = {pair.p, colon != NULL ? (int32_t)(colon - pair.p) : pair.len};
-        struct str value = colon != NULL ? (struct str){colon + key_separator,
-                                                        (int32_t)(pair.p + pair.len - colon - (long)key_separator)}
-                                         : STR_NULL;
-        value = or_null(r, value);
-        rd_kafka_header_add(out->headers, key.p, key.len, value.p, value.len);
-        int32_t skip = pair.len + (end != NULL ? (int32_t)separator : 0);
-        text = (struct str){text.p + skip, text.len - skip};
+    if (text.len == 0)
+        return parse_header(r, text, out, fail);
+    while (next_pair(r->headers_separator, &text, &pair)) {
+        if (pair.len == 0) {
+            empty++;
+            continue;
+        }
+        for (; empty > 0; empty--)
+            if (!parse_header(r, STR_LIT(""), out, fail))
+                return false;
+        if (!parse_header(r, pair, out, fail))
+            return false;
     }
     return true;
 }
@@ -287,7 +322,7 @@ static bool console_producer_make_props(const struct options *o, struct rd_props
     if (!rd_props_read(p, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(p, options_all(o, "producer-property"));
-    if (!rd_props_replace(p, fail))
+    if (!rd_props_of_client(p, fail))
         return false;
     rd_props_set(p, "bootstrap.servers",
                  options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));

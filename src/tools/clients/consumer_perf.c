@@ -206,7 +206,7 @@ static bool consumer_perf_check_arguments(const struct options *o)
 static bool consumer_perf_make_props(const struct options *o, struct rd_props *props, struct fail *fail)
 {
     char group[64];
-    if (!rd_props_read(props, options_get(o, "consumer.config"), fail) || !rd_props_replace(props, fail))
+    if (!rd_props_read(props, options_get(o, "consumer.config"), fail) || !rd_props_of_client(props, fail))
         return false;
     snprintf(group, sizeof(group), "perf-consumer-%d", (int)(getpid() % 100000));
     rd_props_set(props, "bootstrap.servers",

@@ -92,7 +92,7 @@ static rd_kafka_t *e2e_client(struct e2e *e, rd_kafka_type_t type, const char *c
 {
     struct rd_props props = {0};
     rd_kafka_t *rk = NULL;
-    if (rd_props_read(&props, e->file, fail) && rd_props_replace(&props, fail)) {
+    if (rd_props_read(&props, e->file, fail) && rd_props_of_client(&props, fail)) {
         rd_kafka_conf_t *conf = rd_kafka_conf_new();
         rd_props_set(&props, "bootstrap.servers", e->brokers);
         for (; *settings != NULL; settings += 2)

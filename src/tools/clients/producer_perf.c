@@ -292,7 +292,7 @@ static bool configure(const struct options *o, struct perf *p, struct rd_props *
     if (!rd_props_read(props, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(props, options_all(o, "producer-props"));
-    if (!rd_props_replace(props, fail))
+    if (!rd_props_of_client(props, fail))
         return false;
     rd_props_default(props, "client.id", "perf-producer-client");
     rd_props_default(props, "linger.ms", "0");

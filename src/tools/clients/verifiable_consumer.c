@@ -226,7 +226,7 @@ static bool set_reset(const struct options *o, struct rd_props *p, struct fail *
 
 static bool verifiable_consumer_make_props(const struct options *o, struct rd_props *p, struct fail *fail)
 {
-    if (!rd_props_read(p, options_get(o, "consumer.config"), fail) || !rd_props_replace(p, fail))
+    if (!rd_props_read(p, options_get(o, "consumer.config"), fail) || !rd_props_of_client(p, fail))
         return false;
     if (strcasecmp(options_get(o, "group-protocol"), "consumer") == 0) {
         rd_props_set(p, "group.protocol", "consumer");

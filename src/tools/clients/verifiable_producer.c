@@ -163,7 +163,7 @@ static bool verifiable_producer_run(const struct options *o, struct verifiable_p
     rd_props_set(&props, "bootstrap.servers", verifiable_bootstrap(o));
     rd_props_set(&props, "acks", options_get(o, "acks"));
     rd_props_set(&props, "retries", "0");
-    bool ok = rd_props_read(&props, options_get(o, "producer.config"), fail) && rd_props_replace(&props, fail);
+    bool ok = rd_props_read(&props, options_get(o, "producer.config"), fail) && rd_props_of_client(&props, fail);
     rd_props_default(&props, "linger.ms", "0");
     rd_kafka_conf_set_dr_msg_cb(conf, verifiable_producer_on_delivery);
     rd_kafka_conf_set_opaque(conf, p);

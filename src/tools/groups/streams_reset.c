@@ -201,7 +201,7 @@ static bool streams_reset_shift_by(struct streams_reset *r, struct partition_off
     struct partition_offsets committed;
     int64_t distance = 0;
     bool ok = options_number(&r->o, "shift-by", INT64_MIN, INT64_MAX, &distance) &&
-              rd_props_read(&props, options_get(&r->o, "config-file"), fail) && rd_props_replace(&props, fail);
+              rd_props_read(&props, options_get(&r->o, "config-file"), fail) && rd_props_of_client(&props, fail);
     bool early = ok && rd_props_is(&props, "auto.offset.reset", "earliest");
     rd_props_deinit(&props);
     if (!ok || !group_offsets(&r->admin, r->application, &committed, fail) ||

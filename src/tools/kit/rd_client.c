@@ -59,8 +59,8 @@ const char *rd_props_get(const struct rd_props *p, const char *name)
 
 bool rd_props_is(const struct rd_props *p, const char *name, const char *value)
 {
-    const char *text = rd_props_get(p, name);
-    return text != NULL && strcasecmp(text, value) == 0;
+    struct str text = str_trim(str_of(rd_props_get(p, name)));
+    return (size_t)text.len == strlen(value) && strncasecmp(text.p, value, (size_t)text.len) == 0;
 }
 
 static bool read_property_number(const char *name, const char *text, const char *type, int64_t min, int64_t *out,
@@ -118,10 +118,18 @@ bool rd_props_replace(struct rd_props *p, struct fail *fail)
         found[i] = variables_replace(&v, p->pairs[i + 1], &p->arena, fail);
         if (found[i] == NULL)
             return fail_wrap(fail, "%s", p->pairs[i]);
-        found[i] = text_trim(found[i], &p->arena); /* as Java takes them */
     }
     for (size_t i = 0; i < p->count; i += 2)
         p->pairs[i + 1] = found[i];
+    return true;
+}
+
+bool rd_props_of_client(struct rd_props *p, struct fail *fail)
+{
+    if (!rd_props_replace(p, fail))
+        return false;
+    for (size_t i = 0; i < p->count; i += 2)
+        p->pairs[i + 1] = text_trim(p->pairs[i + 1], &p->arena);
     return true;
 }
 

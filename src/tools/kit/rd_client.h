@@ -26,6 +26,7 @@ const char *rd_props_get(const struct rd_props *p, const char *name); /* NULL: n
 /* If there is one it is a number of that Java type, "INT" or "LONG", not below `min`. */
 bool rd_props_number(const struct rd_props *p, const char *name, const char *type, int64_t min, int64_t *out,
                      struct fail *fail) NODISCARD;
+/* Whatever is around it, and in capitals or not. */
 bool rd_props_is(const struct rd_props *p, const char *name, const char *value);
 /* A properties file; NULL: nothing. Its variables stay: see rd_props_replace(). */
 bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail) NODISCARD;
@@ -33,6 +34,8 @@ bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail) NODI
 void rd_props_add(struct rd_props *p, const struct option_value *words);
 /* What config/variables.h says, once, when all that a user may have set is there: any may name a provider of any. */
 bool rd_props_replace(struct rd_props *p, struct fail *fail) NODISCARD;
+/* The same for the settings of a client, which have nothing around them: of others, as separators, blanks count. */
+bool rd_props_of_client(struct rd_props *p, struct fail *fail) NODISCARD;
 
 /* NULL with a message. Names that nobody knows are warned of on standard error. */
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
