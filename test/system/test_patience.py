@@ -4,6 +4,7 @@ would be better later."""
 import os
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -62,6 +63,43 @@ def test_a_silent_broker_is_waited_for_as_long_as_was_said():
         began = time.monotonic()
         out = script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{silent.getsockname()[1]}", "--list", "--timeout", 1500)
     assert "Executing consumer group command failed" in out and time.monotonic() - began < 8
+
+
+class Silent:
+    """Accepts, and says nothing; counts who comes."""
+
+    def __init__(self):
+        self.server, self.came = socket.create_server(("127.0.0.1", 0)), []
+        self.bootstrap = f"127.0.0.1:{self.server.getsockname()[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.run, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.close()
+
+    def run(self):
+        try:
+            while True:
+                self.came.append(self.server.accept()[0])
+        except OSError:
+            pass
+
+
+def test_a_silent_server_leaves_time_for_the_others(broker, tmp_path):
+    config = tmp_path / "client.properties"
+    config.write_text("request.timeout.ms=500\nsocket.connection.setup.timeout.ms=2000\n")
+    for topic in "abcd":
+        script("kafka-topics", "--bootstrap-server", broker.bootstrap, "--create", "--topic", topic)
+    commit(broker, "g", {("a", 0): 0})
+    with Silent() as silent:
+        both = ["--bootstrap-server", f"{silent.bootstrap},{broker.bootstrap}"]
+        assert script("kafka-consumer-groups", *both, "--list", "--timeout", 4000) == "g\n"
+        assert len(silent.came) == 1
+        out = script("kafka-configs", *both, "--describe", "--entity-type", "topics", "--command-config", config)
+        assert out.count("Dynamic configs for topic") == 5  # that of offsets is one
+        assert len(silent.came) == 2
 
 
 # ---- Coordinators ----

@@ -1,8 +1,9 @@
 /*
  * A question runs the loop until it is answered. Nodes of the bootstrap list have no ids: any question goes to the
- * first of them that answers. Those of the cluster are learned from Metadata, when a certain broker or the controller
- * is to be asked for the first time, and the controller again when it is not there or not the controller any more. What
- * versions a node speaks is asked once, before its first question.
+ * first node that answers. It is the first for the next one, too, and who has not answered comes last, so that a
+ * server which is gone or hangs costs its time once. Those of the cluster are learned from Metadata, when a certain
+ * broker or the controller is to be asked for the first time, and the controller again when it is not there or not the
+ * controller any more. What versions a node speaks is asked once, before its first question.
  */
 #include "tools/kit/ask.h"
 
@@ -20,6 +21,8 @@
 #include "tools/kit/tool.h"
 
 enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_PATIENCE_MS = 60000, RETRY_US = 100 * 1000 };
+enum { DEFAULT_SETUP_MS = 10000, DEFAULT_SETUP_MAX_MS = 30000 };
+enum { LEAST_SHARES = 3 }; /* of the time that there is, one for each of those who are asked next */
 
 struct node {
     int32_t id; /* ASK_ANY: of the bootstrap list, not known yet */
@@ -34,11 +37,12 @@ struct asker {
     struct loop *loop;
     struct client_route route;
     struct client_security security;
-    struct arena memory; /* of what it goes by */
-    struct node *nodes[MOST_NODES];
+    struct arena memory;            /* of what it goes by */
+    struct node *nodes[MOST_NODES]; /* in the order in which they are tried if anybody will do */
     int node_count;
     int32_t controller_id, timeout_ms, patience_ms;
-    bool met; /* some node has told of the cluster */
+    int32_t setup_ms, setup_max_ms; /* to connect, at first and at most */
+    bool met;                       /* some node has told of the cluster */
     enum ask_outcome outcome;
     int32_t open; /* questions under way */
 };
@@ -54,6 +58,13 @@ struct pending { /* a question under way */
 
 /* ---- Nodes ---- */
 
+static struct client *ask_new_client(struct asker *a, const char *host, int port)
+{
+    struct client_options options = {
+        .loop = a->loop, .route = &a->route, .setup_timeout_ms = a->setup_ms, .setup_timeout_max_ms = a->setup_max_ms};
+    return client_new(&options, host, port);
+}
+
 static struct node *add_node(struct asker *a, int32_t id, struct str host, int port)
 {
     if (a->node_count == MOST_NODES)
@@ -62,9 +73,23 @@ static struct node *add_node(struct asker *a, int32_t id, struct str host, int p
     n->id = id;
     n->host = xstrndup(host.p, (size_t)host.len);
     n->port = port;
-    n->client = client_new(&(struct client_options){.loop = a->loop, .route = &a->route}, n->host, port);
+    n->client = ask_new_client(a, n->host, port);
     a->nodes[a->node_count++] = n;
     return n;
+}
+
+/* Those behind its place move up to it, or those before the new place back. */
+static void place_node(struct asker *a, struct node *n, int to)
+{
+    int from = 0;
+    while (a->nodes[from] != n)
+        from++;
+    ensure(from < a->node_count && to < a->node_count);
+    if (from < to)
+        memmove(&a->nodes[from], &a->nodes[from + 1], sizeof(struct node *) * (size_t)(to - from));
+    else
+        memmove(&a->nodes[to + 1], &a->nodes[to], sizeof(struct node *) * (size_t)(from - to));
+    a->nodes[to] = n;
 }
 
 static const char *command_property(const void *properties, const char *name)
@@ -97,8 +122,22 @@ static bool read_ms(const struct properties *p, const char *key, int32_t *out, s
            fail_set(fail, "Invalid value %" PRId32 " for configuration %s: Value must be at least 0", *out, key);
 }
 
+/* Of type LONG, and without a least value. */
+static bool read_setup_ms(struct asker *a, const struct properties *p, const char *key, int32_t *out, struct fail *fail)
+{
+    const char *text = properties_get(p, key);
+    int64_t ms = *out;
+    if (text != NULL && !java_integer(text_trim(text, &a->memory), INT64_MIN, INT64_MAX, &ms))
+        return fail_set(fail, "Invalid value %s for configuration %s: Not a number of type LONG", text, key);
+    *out = (int32_t)MIN(MAX(ms, INT64_C(1)), (int64_t)INT32_MAX);
+    return true;
+}
+
 static bool read_times(struct asker *a, const struct properties *p, struct fail *fail)
 {
+    if (!read_setup_ms(a, p, "socket.connection.setup.timeout.ms", &a->setup_ms, fail) ||
+        !read_setup_ms(a, p, "socket.connection.setup.timeout.max.ms", &a->setup_max_ms, fail))
+        return false;
     if (!read_ms(p, "request.timeout.ms", &a->timeout_ms, fail) ||
         !read_ms(p, "default.api.timeout.ms", &a->patience_ms, fail))
         return false;
@@ -139,7 +178,9 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
     a->patience_ms = DEFAULT_PATIENCE_MS;
-    if (add_bootstrap(a, bootstrap, fail) && (command_config == NULL || read_command_config(a, command_config, fail)))
+    a->setup_ms = DEFAULT_SETUP_MS;
+    a->setup_max_ms = DEFAULT_SETUP_MAX_MS;
+    if ((command_config == NULL || read_command_config(a, command_config, fail)) && add_bootstrap(a, bootstrap, fail))
         return a;
     asker_free(a);
     return NULL;
@@ -188,8 +229,10 @@ static void send_question(struct pending *p, const void *request)
 static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
 {
     const char *refusal = client_refusal(p->node->client);
-    if (!p->answered)
+    if (!p->answered) {
         p->node->versions_known = false; /* nor whether it is there: the next who asks is to find out */
+        place_node(p->asker, p->node, p->asker->node_count - 1);
+    }
     if (!p->answered && refusal != NULL)
         return fail_set(fail, "%s", refusal);
     if (!p->answered)
@@ -266,7 +309,7 @@ static void move_node(struct asker *a, struct node *n, struct str host, int port
     n->host = xstrndup(host.p, (size_t)host.len);
     n->port = port;
     n->versions_known = false;
-    n->client = client_new(&(struct client_options){.loop = a->loop, .route = &a->route}, n->host, port);
+    n->client = ask_new_client(a, n->host, port);
 }
 
 static void learn_brokers(struct asker *a, const struct metadata_response *m)
@@ -283,28 +326,31 @@ static void learn_brokers(struct asker *a, const struct metadata_response *m)
     }
 }
 
-/* Waits no longer for its answer than there is time. */
-static enum ask_outcome try_one(struct asker *a, struct node *n, int64_t deadline, struct fail *fail)
+/* Waits no longer for its answer than there is time, and leaves some for the others that are to be tried yet. */
+static enum ask_outcome try_one(struct asker *a, struct node *n, int left, int64_t deadline, struct fail *fail)
 {
     int32_t usual = a->timeout_ms;
-    a->timeout_ms = (int32_t)MIN((int64_t)usual, MAX(deadline - clock_mono_ms(), INT64_C(1)));
+    int64_t share = MAX(deadline - clock_mono_ms(), INT64_C(0)) / MIN(left, LEAST_SHARES);
+    a->timeout_ms = (int32_t)MIN((int64_t)usual, MAX(share, INT64_C(1)));
     enum ask_outcome outcome = know_versions(a, n, fail);
     a->timeout_ms = usual;
     return outcome;
 }
 
 /*
- * The first of the bootstrap list that answers, or of those that were learned of since. Who does not wait for any tries
- * each of them in its own time.
+ * The first that answers, of the bootstrap list and of those that were learned of since. Who does not wait for any
+ * tries each of them in its own time.
  */
 static enum ask_outcome try_all(struct asker *a, struct node **out, int64_t deadline, struct fail *fail)
 {
     enum ask_outcome outcome = ASK_UNSENT;
-    for (int i = 0; i < a->node_count && (i == 0 || clock_mono_ms() < deadline); i++) {
-        *out = a->nodes[i];
-        enum ask_outcome this = try_one(a, *out, deadline, fail);
+    int count = a->node_count;
+    for (int i = 0; i < count && (i == 0 || clock_mono_ms() < deadline); i++) {
+        *out = a->nodes[0]; /* who has not answered is behind the others */
+        enum ask_outcome this = try_one(a, *out, count - i, deadline, fail);
         if (this == ASK_ANSWERED)
             return this;
+        place_node(a, *out, count - 1);
         outcome = this == ASK_REFUSED ? this : outcome;
     }
     return outcome;
