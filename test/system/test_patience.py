@@ -265,3 +265,15 @@ def test_a_transaction_is_aborted_by_a_leader_that_has_just_moved():
         led_by(one, 7)
         transactions(one, *args, code=1)
         assert "Failed to abort transaction" in script.errors and one.asked.count("WriteTxnMarkers") == 1
+
+
+# ---- Topics ----
+
+
+def test_partitions_are_added_by_who_may_not_describe_configs():
+    with Pretender(CreatePartitions=(0, each({"Results": [{"Name": "t"}]})), DescribeConfigs=(1, None)) as one:
+        one.topics = [topic(7)]
+        args = ["--bootstrap-server", one.bootstrap, "--alter", "--topic", "t", "--partitions", 2]
+        script("kafka-topics", *args)
+        script("kafka-topics", *args, "--replica-assignment", "7,7")
+        assert one.asked.count("CreatePartitions") == 2 and "DescribeConfigs" not in one.asked

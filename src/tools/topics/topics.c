@@ -433,7 +433,7 @@ static bool topics_tool_alter(const struct options *o, struct topic_backend *b, 
         return true;
     struct topic_info *topics = ARENA_ARRAY(&b->arena, struct topic_info, count);
     struct topic_plan *plans = ARENA_ARRAY(&b->arena, struct topic_plan, count);
-    if (!b->describe(b, names, count, topics, fail))
+    if (plan.assignments != NULL && !b->layout(b, names, count, topics, fail))
         return false;
     for (int32_t i = 0; i < count; i++) {
         plans[i] = plan;

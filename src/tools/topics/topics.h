@@ -46,6 +46,9 @@ struct topic_backend {
     bool (*names)(struct topic_backend *b, struct topic_name **out, int32_t *count, struct fail *fail);
     bool (*describe)(struct topic_backend *b, const struct topic_name *names, int32_t count, struct topic_info *out,
                      struct fail *fail);
+    /* Only the partitions, with their replicas; the same for who may not see the topics' configurations. */
+    bool (*layout)(struct topic_backend *b, const struct topic_name *names, int32_t count, struct topic_info *out,
+                   struct fail *fail);
     /* `exists` tells the one failure that --if-not-exists forgives. */
     bool (*create)(struct topic_backend *b, struct topic_plan *plan, bool *exists, struct fail *fail);
     bool (*grow)(struct topic_backend *b, struct topic_plan *plans, int32_t count, struct fail *fail);

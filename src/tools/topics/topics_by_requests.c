@@ -150,13 +150,11 @@ static void add_reassignments(struct topic_backend *b, struct topic_info *topics
                               &response.topics.items[i].partitions.items[k]);
 }
 
-static bool topics_describe_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
-                                        struct topic_info *out, struct fail *fail)
+static bool layout_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
+                               struct topic_info *out, struct fail *fail)
 {
     struct metadata_response m;
-    struct str *wanted = ARENA_ARRAY(&b->arena, struct str, MAX(count, 1));
-    if (count == 0)
-        return true;
+    struct str *wanted = ARENA_ARRAY(&b->arena, struct str, count);
     for (int32_t i = 0; i < count; i++)
         wanted[i] = names[i].name;
     if (!ask_metadata(topics_by_requests_self_of(b)->asker, wanted, count, &m, &b->arena, fail))
@@ -171,6 +169,16 @@ static bool topics_describe_by_requests(struct topic_backend *b, const struct to
         if (!to_info(b, found, &m, &out[i], fail))
             return false;
     }
+    return true;
+}
+
+static bool topics_describe_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
+                                        struct topic_info *out, struct fail *fail)
+{
+    if (count == 0)
+        return true;
+    if (!layout_by_requests(b, names, count, out, fail))
+        return false;
     add_reassignments(b, out, count);
     return add_configs(b, out, count, fail);
 }
@@ -291,6 +299,7 @@ struct topic_backend *topics_by_requests(const char *bootstrap, const char *comm
     self->asker = asker;
     self->base = (struct topic_backend){.names = names_by_requests,
                                         .describe = topics_describe_by_requests,
+                                        .layout = layout_by_requests,
                                         .create = create_by_requests,
                                         .grow = grow_by_requests,
                                         .remove = remove_by_requests,

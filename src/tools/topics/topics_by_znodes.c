@@ -296,6 +296,7 @@ struct topic_backend *topics_by_znodes(const char *connect, struct fail *fail)
     struct config_options options = {.overrides = overrides, .override_count = 1};
     s->base = (struct topic_backend){.names = names_by_znodes,
                                      .describe = topics_describe_by_znodes,
+                                     .layout = topics_describe_by_znodes,
                                      .create = create_by_znodes,
                                      .grow = grow_by_znodes,
                                      .remove = remove_by_znodes,
