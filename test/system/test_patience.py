@@ -277,3 +277,30 @@ def test_partitions_are_added_by_who_may_not_describe_configs():
         script("kafka-topics", *args)
         script("kafka-topics", *args, "--replica-assignment", "7,7")
         assert one.asked.count("CreatePartitions") == 2 and "DescribeConfigs" not in one.asked
+
+
+def test_reassignments_are_not_taken_for_none_while_the_controller_is_gone(tmp_path):
+    """Only of a cluster that cannot tell, or may not, is said that there are none."""
+    moving = {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "Replicas": [7, 8], "AddingReplicas": [8]}]}]}
+    described = {"Results": [{"ResourceType": 2, "ResourceName": "t", "Configs": []}]}
+    config = tmp_path / "client.properties"
+    config.write_text("default.api.timeout.ms=1000\nrequest.timeout.ms=1000\n")
+
+    def describe(one, **kw):
+        return script("kafka-topics", "--bootstrap-server", one.bootstrap, "--describe", "--topic", "t", "--command-config", config, **kw)
+
+    with Pretender(ListPartitionReassignments=(0, each(moving)), DescribeConfigs=(1, each(described))) as one:
+        one.topics = [topic(7)]
+        controllers = each(-1, -1, -1, 7)  # for all names, for the topic, and then to find it
+        one.answers["Metadata"] = 1, lambda request: {**one.metadata(request), "ControllerId": controllers(request)}
+        assert "Adding Replicas: 8" in describe(one)
+        one.answers["Metadata"] = 1, lambda request: {**one.metadata(request), "ControllerId": -1}
+        assert "The cluster has no controller now" in describe(one, code=1)
+        one.answers["Metadata"] = 1, one.metadata
+        for error in 31, 35:
+            one.answers["ListPartitionReassignments"] = 0, each({"ErrorCode": error})
+            assert "Partition: 0" in describe(one)
+        one.answers["ListPartitionReassignments"] = 0, each({"ErrorCode": 29})
+        assert "Partition: 0" not in describe(one, code=1)
+        del one.answers["ListPartitionReassignments"]
+        assert "Partition: 0" in describe(one)

@@ -44,7 +44,8 @@ struct asker {
     int32_t setup_ms, setup_max_ms; /* to connect, at first and at most */
     bool met;                       /* some node has told of the cluster */
     enum ask_outcome outcome;
-    int32_t open; /* questions under way */
+    bool unsupported; /* the last question of ask() */
+    int32_t open;     /* questions under way */
 };
 
 struct pending { /* a question under way */
@@ -283,10 +284,12 @@ static enum ask_outcome know_versions(struct asker *a, struct node *n, struct fa
     return outcome;
 }
 
-static bool choose_version(const struct node *n, int16_t key, int16_t min_version, int16_t *out, struct fail *fail)
+static bool choose_version(struct asker *a, const struct node *n, int16_t key, int16_t min_version, int16_t *out,
+                           struct fail *fail)
 {
     *out = spoken_version(&n->spoken, key, min_version);
-    if (*out < 0)
+    a->unsupported = *out < 0;
+    if (a->unsupported)
         return fail_set(fail, "The broker does not support %s", api_spec(key)->name);
     return true;
 }
@@ -295,6 +298,8 @@ static bool choose_version(const struct node *n, int16_t key, int16_t min_versio
 
 static struct node *find_node(struct asker *a, int32_t id)
 {
+    if (id < 0) /* as the controller of a cluster that has none */
+        return NULL;
     for (int i = 0; i < a->node_count; i++)
         if (a->nodes[i]->id == id)
             return a->nodes[i];
@@ -435,7 +440,7 @@ static bool try_controller(struct asker *a, struct controller_question *q, bool 
         return false;
     }
     *again = false;
-    if (!choose_version(n, q->key, q->min_version, &q->version, fail))
+    if (!choose_version(a, n, q->key, q->min_version, &q->version, fail))
         return false;
     switch (exchange_or_not(a, n, q->key, q->version, q->request, q->response, q->arena, fail)) {
     case ASK_ANSWERED:
@@ -475,7 +480,7 @@ static bool ask_broker(struct asker *a, int32_t broker, struct controller_questi
     struct node *n = NULL;
     if (!pick_node(a, broker, &n, fail))
         a->outcome = a->met && (n == NULL || client_refusal(n->client) == NULL) ? ASK_UNSENT : ASK_REFUSED;
-    else if (!choose_version(n, q->key, q->min_version, &q->version, fail))
+    else if (!choose_version(a, n, q->key, q->min_version, &q->version, fail))
         a->outcome = ASK_REFUSED;
     else
         a->outcome = exchange_or_not(a, n, q->key, q->version, q->request, q->response, q->arena, fail);
@@ -490,6 +495,7 @@ bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, cons
     struct controller_question q = {
         .key = key, .min_version = min_version, .request = request, .response = response, .arena = arena};
     struct fail why = {.text = ""};
+    a->unsupported = false;
     bool ok = broker == ASK_CONTROLLER ? ask_whoever_controls(a, &q, &why) : ask_broker(a, broker, &q, &why);
     if (ok && version != NULL)
         *version = q.version;
@@ -501,6 +507,11 @@ enum ask_outcome ask_outcome(const struct asker *a)
     return a->outcome;
 }
 
+bool ask_was_unsupported(const struct asker *a)
+{
+    return a->unsupported;
+}
+
 void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena)
 {
     struct pending *all = ARENA_ARRAY(arena, struct pending, MAX(count, 1));
@@ -509,7 +520,7 @@ void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t c
         struct question *q = &questions[i];
         all[i] = (struct pending){.asker = a, .key = key};
         q->ok = pick_node(a, q->broker, &all[i].node, &q->fail) &&
-                choose_version(all[i].node, key, 0, &all[i].version, &q->fail);
+                choose_version(a, all[i].node, key, 0, &all[i].version, &q->fail);
         ready += q->ok;
     }
     if (ready == 0)

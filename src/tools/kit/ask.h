@@ -37,6 +37,8 @@ enum ask_outcome {
     ASK_UNANSWERED, /* it may have been done */
 };
 enum ask_outcome ask_outcome(const struct asker *a);
+/* Whether the last question of ask() failed as who was to be asked does not speak that API. */
+bool ask_was_unsupported(const struct asker *a);
 
 struct question { /* one of several that are asked together */
     int32_t broker;

@@ -132,22 +132,26 @@ static void mark_reassignment(struct topic_info *topics, int32_t count, struct s
             }
 }
 
-/* A cluster that cannot tell has none, as far as the output goes. */
-static void add_reassignments(struct topic_backend *b, struct topic_info *topics, int32_t count)
+/* A cluster that cannot tell has none, as far as the output goes, nor one that does not tell everybody. */
+static bool add_reassignments(struct topic_backend *b, struct topic_info *topics, int32_t count, struct fail *fail)
 {
+    struct asker *asker = topics_by_requests_self_of(b)->asker;
     struct list_partition_reassignments_request request;
     struct list_partition_reassignments_response response;
     list_partition_reassignments_request_init(&request);
     request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.topics.len = -1;
-    if (!ask_speaks(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS) ||
-        !ask(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request,
-             &response, NULL, &b->arena, NULL))
-        return;
+    if (!ask(asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request, &response, NULL, &b->arena, fail))
+        return ask_was_unsupported(asker);
+    if (response.error_code != ERR_NONE)
+        return response.error_code == ERR_CLUSTER_AUTHORIZATION_FAILED ||
+               response.error_code == ERR_UNSUPPORTED_VERSION ||
+               failed_with(fail, response.error_code, response.error_message);
     for (int32_t i = 0; i < response.topics.len; i++)
         for (int32_t k = 0; k < response.topics.items[i].partitions.len; k++)
             mark_reassignment(topics, count, response.topics.items[i].name,
                               &response.topics.items[i].partitions.items[k]);
+    return true;
 }
 
 static bool layout_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
@@ -177,10 +181,8 @@ static bool topics_describe_by_requests(struct topic_backend *b, const struct to
 {
     if (count == 0)
         return true;
-    if (!layout_by_requests(b, names, count, out, fail))
-        return false;
-    add_reassignments(b, out, count);
-    return add_configs(b, out, count, fail);
+    return layout_by_requests(b, names, count, out, fail) && add_reassignments(b, out, count, fail) &&
+           add_configs(b, out, count, fail);
 }
 
 /* ---- Changes ---- */
