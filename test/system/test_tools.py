@@ -10,6 +10,7 @@ import time
 
 import pytest
 from confluent_kafka import Consumer
+from kazoo.security import make_acl
 
 from harness import BUILD, TOP, Apache, Barnabas, java, run_tool, wait_until
 from pretender import Pretender
@@ -122,6 +123,32 @@ def test_topics_through_zookeeper(any_broker):
     wait_until(lambda: "Configs: retention.ms=1000" in topics(b, "--describe", "--topic", "z"), "new configuration")
     assert "Topic z is marked for deletion." in topics_zk(b, "--delete", "--topic", "z")
     wait_until(lambda: topics_zk(b, "--list") == "\n", "deletion")
+
+
+@pytest.mark.parametrize("path, tool, args", [
+    ("/brokers/topics", "kafka-topics", ["--list"]),
+    ("/admin/delete_topics", "kafka-topics", ["--list"]),
+    ("/brokers/ids/0", "kafka-topics", ["--describe", "--topic", "t"]),
+    ("/config/topics/t", "kafka-topics", ["--describe", "--topic", "t"]),
+    ("/brokers/topics/t/partitions/0/state", "kafka-topics", ["--describe", "--topic", "t"]),
+    ("/brokers/ids", "kafka-topics", ["--create", "--topic", "new", "--replica-assignment", "0"]),
+    ("/brokers/topics/t", "kafka-reassign-partitions", ["--generate", "--topics-to-move-json-file", "FILE", "--broker-list", "0"]),
+    ("/admin/reassign_partitions", "kafka-reassign-partitions", ["--verify", "--reassignment-json-file", "FILE"]),
+    ("/config/users", "kafka-configs", ["--describe", "--entity-type", "users"]),
+    ("/config/users/u", "kafka-configs", ["--describe", "--user", "u"]),
+    ("/brokers/ids", "kafka-configs", ["--alter", "--broker", "5", "--add-config", "background.threads=5"])])
+def test_what_may_not_be_read_is_not_taken_for_missing(zookeeper, tmp_path, path, tool, args):
+    file = tmp_path / "file.json"
+    file.write_text('{"version":1,"topics":[{"topic":"t"}],"partitions":[{"topic":"t","partition":0,"replicas":[0]}]}')
+    nodes = {"/brokers/topics/t": b'{"version":2,"partitions":{"0":[0]}}', "/config/topics/t": b'{"version":1,"config":{"retention.ms":"5"}}',
+             "/brokers/topics/t/partitions/0/state": b'{"controller_epoch":1,"leader":0,"version":1,"leader_epoch":0,"isr":[0]}',
+             "/admin/reassign_partitions": b'{"version":1,"partitions":[]}', "/config/users/u": b"{}", "/admin/delete_topics": b"", "/config/changes": b"",
+             "/brokers/ids/0": b'{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://h:1"],"jmx_port":-1,"port":1,"host":"h","version":5,"timestamp":"1"}'}
+    for node, data in nodes.items():
+        zookeeper.client.create(node, data, makepath=True)
+    zookeeper.client.set_acls(path, [make_acl("world", "anyone", write=True, create=True, delete=True, admin=True)])
+    out = script(tool, "--zookeeper", zookeeper.connect, *(str(file) if x == "FILE" else x for x in args), code=1)
+    assert f"Cannot read {path} in ZooKeeper: its ACL forbids it" in out + script.errors
 
 
 def test_wrong_usage(broker):

@@ -72,32 +72,36 @@ static struct str entity_text(struct config_command *c, const struct entity *e)
 
 /* ---- Brokers must not run: they would not be asked whether they can follow ---- */
 
-static bool configs_by_znodes_is_alive(struct zk_session *s, struct arena *a, const char *broker)
+static const char not_running[] =
+    "Broker configuration operations using ZooKeeper are only supported if the affected broker(s) are not running.";
+
+static bool check_not_alive(struct config_command *c, struct zk_session *s, const char *broker, const char *what,
+                            struct fail *fail)
 {
     struct registration *live;
     int32_t n;
     int64_t id;
-    zk_nodes_brokers(s, a, &live, &n);
+    if (!zk_nodes_brokers(s, &c->arena, &live, &n, fail))
+        return false;
     for (int32_t i = 0; java_integer(broker, INT32_MIN, INT32_MAX, &id) && i < n; i++)
         if (live[i].id == id)
-            return true;
-    return false;
+            return fail_set(fail, "requirement failed: %s - broker %s is running. %s", what, broker, not_running);
+    return true;
 }
 
 static bool check_not_running(struct config_command *c, struct zk_session *s, const char *broker, const char *what,
                               struct fail *fail)
 {
-    static const char info[] =
-        "Broker configuration operations using ZooKeeper are only supported if the affected broker(s) are not running.";
     struct str *ids;
     int32_t n;
     if (broker == NULL || *broker == '\0')
         return fail_set(fail, "Error parsing broker . The broker's Entity Name must be a single integer value");
     if (strcmp(broker, CONFIG_OF_ALL_BROKERS) != 0)
-        return !configs_by_znodes_is_alive(s, &c->arena, broker) ||
-               fail_set(fail, "requirement failed: %s - broker %s is running. %s", what, broker, info);
-    zk_nodes_children(s, &c->arena, ZNODE_BROKER_IDS, &ids, &n);
-    return n == 0 || fail_set(fail, "requirement failed: %s - %" PRId32 " brokers are running. %s", what, n, info);
+        return check_not_alive(c, s, broker, what, fail);
+    if (!zk_nodes_children(s, &c->arena, ZNODE_BROKER_IDS, &ids, &n, fail))
+        return false;
+    return n == 0 ||
+           fail_set(fail, "requirement failed: %s - %" PRId32 " brokers are running. %s", what, n, not_running);
 }
 
 /* ---- What is written instead of what was given ---- */
@@ -288,7 +292,8 @@ static bool describe_children(struct config_command *c, struct zk_session *s, st
     struct str *names;
     int32_t n;
     const char *path = arena_printf(&c->arena, ZNODE_CONFIG "/%s/%s/%s", e.root, e.root_name, e.child).p;
-    zk_nodes_children(s, &c->arena, path, &names, &n);
+    if (!zk_nodes_children(s, &c->arena, path, &names, &n, fail))
+        return false;
     for (int32_t i = 0; i < n; i++) {
         e.child_name = arena_cstr(&c->arena, names[i]);
         if (!configs_by_znodes_describe_one(c, s, &e, true, fail))
@@ -316,7 +321,8 @@ static bool configs_by_znodes_describe(struct config_command *c, struct zk_sessi
         return false;
     if (e.root_name != NULL)
         return describe_entity(c, s, &e, true, fail);
-    zk_nodes_children(s, &c->arena, arena_printf(&c->arena, ZNODE_CONFIG "/%s", e.root).p, &names, &n);
+    if (!zk_nodes_children(s, &c->arena, arena_printf(&c->arena, ZNODE_CONFIG "/%s", e.root).p, &names, &n, fail))
+        return false;
     for (int32_t i = 0; i < n; i++) {
         e.root_name = arena_cstr(&c->arena, names[i]);
         if (!describe_entity(c, s, &e, e.child != NULL, fail))

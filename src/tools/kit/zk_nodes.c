@@ -2,36 +2,56 @@
 
 #include "cluster/config_watch.h"
 
-void zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count)
+bool zk_nodes_read(const struct zk_op *read, bool *there, struct fail *fail)
 {
+    const char *why = read->result == ZK_NO_AUTH           ? ": its ACL forbids it"
+                      : read->result == ZK_SESSION_EXPIRED ? ": the session has expired"
+                                                           : "";
+    *there = read->result == ZK_OK;
+    return *there || read->result == ZK_NO_NODE || fail_set(fail, "Cannot read %s in ZooKeeper%s", read->path, why);
+}
+
+bool zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count,
+                       struct fail *fail)
+{
+    bool there;
     struct zk_batch *b = zk_session_batch(s);
     zk_children(b, path, false);
     zk_session_run(s, b);
-    *count = b->first->result == ZK_OK ? b->first->child_count : 0;
+    bool ok = zk_nodes_read(b->first, &there, fail);
+    *count = there ? b->first->child_count : 0;
     *out = ARENA_ARRAY(a, struct str, MAX(*count, 1));
     for (int32_t i = 0; i < *count; i++)
         (*out)[i] = arena_str(a, b->first->children[i]);
     zk_batch_free(b);
+    return ok;
 }
 
-void zk_nodes_brokers(struct zk_session *s, struct arena *a, struct registration **out, int32_t *count)
+bool zk_nodes_brokers(struct zk_session *s, struct arena *a, struct registration **out, int32_t *count,
+                      struct fail *fail)
 {
     struct str *ids;
     int32_t n, kept = 0;
     char path[ZNODE_PATH_ROOM];
-    zk_nodes_children(s, a, ZNODE_BROKER_IDS, &ids, &n);
+    if (!zk_nodes_children(s, a, ZNODE_BROKER_IDS, &ids, &n, fail))
+        return false;
     *out = ARENA_ARRAY(a, struct registration, MAX(n, 1));
     struct zk_batch *b = zk_session_batch(s);
     for (int32_t i = 0; i < n; i++)
         zk_get(b, broker_path(path, atoi(arena_cstr(a, ids[i]))), false)->owner = &ids[i];
     if (n > 0)
         zk_session_run(s, b);
+    bool ok = true;
     const struct zk_op *read;
-    ZK_OWNED_FOREACH (b, read)
-        if (read->result == ZK_OK)
+    ZK_OWNED_FOREACH (b, read) {
+        bool there;
+        ok = ok && zk_nodes_read(read, &there, fail);
+        if (ok && there)
             kept += registration_decode(a, atoi(arena_cstr(a, *(struct str *)read->owner)), read->value, &(*out)[kept]);
+    }
     zk_batch_free(b);
     *count = kept;
+    return ok;
 }
 
 bool zk_nodes_read_config(struct zk_session *s, struct arena *a, const char *type, const char *name,
@@ -42,10 +62,11 @@ bool zk_nodes_read_config(struct zk_session *s, struct arena *a, const char *typ
     *out = (struct config_znode){0};
     zk_get(b, config_path(path, type, name), false);
     zk_session_run(s, b);
-    *there = b->first->result == ZK_OK;
-    bool ok = !*there || config_decode(a, path, b->first->value, out);
+    bool ok = zk_nodes_read(b->first, there, fail);
+    if (ok && *there && !config_decode(a, path, b->first->value, out))
+        ok = fail_set(fail, "The znode %s cannot be read", path);
     zk_batch_free(b);
-    return ok || fail_set(fail, "The znode %s cannot be read", path);
+    return ok;
 }
 
 /* The folders on the way, which no broker has made before the first one starts. */

@@ -5,10 +5,14 @@
 #include "cluster/znodes.h"
 #include "tools/kit/zk_session.h"
 
+/* Whether what was read is there; false, with a message, if that may or can not be known. */
+bool zk_nodes_read(const struct zk_op *read, bool *there, struct fail *fail) NODISCARD;
 /* The node's children; none if there is no such node. */
-void zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count);
+bool zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count,
+                       struct fail *fail) NODISCARD;
 /* The live brokers. */
-void zk_nodes_brokers(struct zk_session *s, struct arena *a, struct registration **out, int32_t *count);
+bool zk_nodes_brokers(struct zk_session *s, struct arena *a, struct registration **out, int32_t *count,
+                      struct fail *fail) NODISCARD;
 /* The configuration that a topic ("topics") or a broker ("brokers") has of its own; empty if it is not `there`. */
 bool zk_nodes_read_config(struct zk_session *s, struct arena *a, const char *type, const char *name,
                           struct config_znode *out, bool *there, struct fail *fail) NODISCARD;

@@ -27,7 +27,10 @@ static bool decode_topics(struct reassign_backend *b, const struct zk_batch *bat
         const struct str *topic = read->owner;
         struct topic_znode *z = &found[topic - topics];
         const char *name = arena_cstr(&b->arena, *topic);
-        if (read->result != ZK_OK)
+        bool there;
+        if (!zk_nodes_read(read, &there, fail))
+            return false;
+        if (!there)
             continue;
         if (!topic_decode(&b->arena, name, read->value, z))
             return fail_set(fail, "The znode of topic %s cannot be read", name);
@@ -61,11 +64,9 @@ static bool reassign_describe_by_znodes(struct reassign_backend *b, const struct
     return ok;
 }
 
-static bool brokers_by_znodes(struct reassign_backend *b, struct registration **out, int32_t *count,
-                              struct fail *fail UNUSED)
+static bool brokers_by_znodes(struct reassign_backend *b, struct registration **out, int32_t *count, struct fail *fail)
 {
-    zk_nodes_brokers(session_of(b), &b->arena, out, count);
-    return true;
+    return zk_nodes_brokers(session_of(b), &b->arena, out, count, fail);
 }
 
 static bool ongoing_by_znodes(struct reassign_backend *b, struct placements *out, struct fail *fail)
@@ -74,8 +75,9 @@ static bool ongoing_by_znodes(struct reassign_backend *b, struct placements *out
     struct zk_batch *batch = zk_session_batch(session_of(b));
     zk_get(batch, ZNODE_REASSIGN, false);
     zk_session_run(session_of(b), batch);
-    bool ok =
-        batch->first->result != ZK_OK || partition_list_decode(&b->arena, ZNODE_REASSIGN, batch->first->value, &list);
+    bool there, ok = zk_nodes_read(batch->first, &there, fail);
+    if (ok && there && !partition_list_decode(&b->arena, ZNODE_REASSIGN, batch->first->value, &list))
+        ok = fail_set(fail, "The znode " ZNODE_REASSIGN " cannot be read");
     zk_batch_free(batch);
     *out = (struct placements){ARENA_ARRAY(&b->arena, struct placement, list.count + 1), list.count};
     for (int32_t i = 0; i < list.count; i++)
@@ -83,7 +85,7 @@ static bool ongoing_by_znodes(struct reassign_backend *b, struct placements *out
                                        .partition = list.entries[i].partition,
                                        .replicas = list.entries[i].replicas};
     placements_sort(out);
-    return ok || fail_set(fail, "The znode " ZNODE_REASSIGN " cannot be read");
+    return ok;
 }
 
 /* ---- Changes ---- */

@@ -32,13 +32,14 @@ static bool topics_by_znodes_has_name(const struct str *names, int32_t count, st
     return false;
 }
 
-static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, int32_t *count, struct fail *fail UNUSED)
+static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, int32_t *count, struct fail *fail)
 {
     struct str *topics, *deleted;
     int32_t n, deleted_count;
     struct by_znodes *s = topics_by_znodes_self_of(b);
-    zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &n);
-    zk_nodes_children(s->session, &s->base.arena, ZNODE_DELETE_TOPICS, &deleted, &deleted_count);
+    if (!zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &n, fail) ||
+        !zk_nodes_children(s->session, &s->base.arena, ZNODE_DELETE_TOPICS, &deleted, &deleted_count, fail))
+        return false;
     *out = ARENA_ARRAY(&b->arena, struct topic_name, MAX(n, 1));
     *count = n;
     for (int32_t i = 0; i < n; i++)
@@ -49,7 +50,8 @@ static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, in
 }
 
 /* Parts and their states, one batch for all. */
-static void topics_by_znodes_read_states(struct by_znodes *s, struct topic_info *t, const struct topic_znode *z)
+static bool topics_by_znodes_read_states(struct by_znodes *s, struct topic_info *t, const struct topic_znode *z,
+                                         struct fail *fail)
 {
     char path[ZNODE_PATH_ROOM];
     struct arena *a = &s->base.arena;
@@ -61,12 +63,15 @@ static void topics_by_znodes_read_states(struct by_znodes *s, struct topic_info 
         zk_get(b, state_path(path, name, topic_number(z, p)), false)->owner = &t->parts[p];
     if (t->part_count > 0)
         zk_session_run(s->session, b);
+    bool ok = true;
     const struct zk_op *read;
     ZK_OWNED_FOREACH (b, read) {
+        bool there;
         struct partition_znode state = {.leader = -1};
         struct topic_part *part = read->owner;
         int32_t p = (int32_t)(part - t->parts);
-        if (read->result == ZK_OK && !partition_decode(a, name, topic_number(z, p), read->value, &state))
+        ok = ok && zk_nodes_read(read, &there, fail);
+        if (ok && there && !partition_decode(a, name, topic_number(z, p), read->value, &state))
             state.leader = -1;
         *part = (struct topic_part){.index = topic_number(z, p),
                                     .leader = state.leader,
@@ -79,6 +84,7 @@ static void topics_by_znodes_read_states(struct by_znodes *s, struct topic_info 
         part->reassigning = part->adding.n + part->removing.n > 0;
     }
     zk_batch_free(b);
+    return ok;
 }
 
 static void read_configs(struct by_znodes *s, struct topic_info *t, const struct config_znode *own)
@@ -105,16 +111,16 @@ static bool topics_by_znodes_describe_one(struct by_znodes *s, const struct topi
     const struct zk_op *config = zk_get(b, config_path(path, "topics", text), false);
     zk_session_run(s->session, b);
     out->name = *name;
-    bool ok = topic->result == ZK_OK && topic_decode(a, text, topic->value, &z);
-    if (ok && config->result == ZK_OK)
-        ok = config_decode(a, path, config->value, &own);
+    bool there, configured, ok = zk_nodes_read(topic, &there, fail) && zk_nodes_read(config, &configured, fail);
+    if (ok && !(there && topic_decode(a, text, topic->value, &z) &&
+                (!configured || config_decode(a, path, config->value, &own))))
+        ok = fail_set(fail, "The znodes of topic %s cannot be read", text);
     zk_batch_free(b);
     if (!ok)
-        return fail_set(fail, "The znodes of topic %s cannot be read", text);
+        return false;
     out->name.id = z.id;
     read_configs(s, out, &own);
-    topics_by_znodes_read_states(s, out, &z);
-    return true;
+    return topics_by_znodes_read_states(s, out, &z, fail);
 }
 
 static bool topics_describe_by_znodes(struct topic_backend *b, const struct topic_name *names, int32_t count,
@@ -123,7 +129,8 @@ static bool topics_describe_by_znodes(struct topic_backend *b, const struct topi
     struct registration *brokers;
     int32_t broker_count;
     struct by_znodes *s = topics_by_znodes_self_of(b);
-    zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count);
+    if (!zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count, fail))
+        return false;
     int32_t *ids = ARENA_ARRAY(&b->arena, int32_t, MAX(broker_count, 1));
     for (int32_t i = 0; i < broker_count; i++)
         ids[i] = brokers[i].id;
@@ -139,13 +146,14 @@ static bool topics_describe_by_znodes(struct topic_backend *b, const struct topi
 /* ---- Changes: the same checks and znodes as the broker's ---- */
 
 /* Brokers, and topics by name only: all that the checks look at. */
-static struct view *read_view(struct by_znodes *s)
+static struct view *read_view(struct by_znodes *s, struct fail *fail)
 {
     struct registration *brokers;
     struct str *topics;
     int32_t broker_count, topic_count;
-    zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count);
-    zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &topic_count);
+    if (!zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count, fail) ||
+        !zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &topic_count, fail))
+        return NULL;
     struct int_list somebody = {(int32_t[]){0}, 1}; /* a view has no partitions without replicas */
     struct partition_change *parts = ARENA_ARRAY(&s->base.arena, struct partition_change, MAX(topic_count, 1));
     for (int32_t i = 0; i < topic_count; i++)
@@ -175,7 +183,9 @@ static void topics_by_znodes_on_changed(struct topics_request *r)
 static bool apply(struct by_znodes *s, void (*change)(struct topics_request *r), struct topic_request *topics,
                   int32_t count, struct fail *fail)
 {
-    struct view *view = read_view(s);
+    struct view *view = read_view(s, fail);
+    if (view == NULL)
+        return false;
     struct change c = {.session = s->session,
                        .request = {.arena = &s->base.arena,
                                    .zk = zk_session_zk(s->session),
