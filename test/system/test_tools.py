@@ -1,10 +1,12 @@
 """The command-line tools: against barnabas and Apache's broker, and beside Apache's own tools."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -12,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer
 from kazoo.security import make_acl
 
-from harness import BUILD, TOP, Apache, Barnabas, java, run_tool, wait_until
+from harness import BUILD, TOP, Apache, Barnabas, free_port, java, run_tool, wait_until
 from pretender import Pretender
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
@@ -1024,3 +1026,56 @@ def test_no_topic_is_none_to_consume_from(broker):
     assert run_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", *args).returncode == 1
     script("kafka-console-consumer", *args, code=1)
     assert "cannot contain null or empty topic" in script.errors
+
+
+@contextlib.contextmanager
+def nobody_answers(tool, *args, stdin=None):
+    """A tool that has tried in vain to connect."""
+    with subprocess.Popen([BUILD / "barnabas-tool", tool, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        try:
+            p.stdin.write(stdin or "")
+            p.stdin.close()
+            p.stdin = None
+            assert any(line.startswith("WARN") for line in p.stderr)
+            yield p
+        finally:
+            p.kill()
+
+
+PERF = ["--topic", "t", "--num-records", 1000, "--record-size", 10, "--throughput", -1, "--producer-props"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("tool, args, stdin", [
+    ("kafka-console-producer", ["--topic", "t"], "a\nb\n"),
+    ("kafka-console-producer", ["--topic", "t", "--sync"], "a\nb\n"),
+    ("kafka-console-producer", ["--topic", "t", "--producer-property", "queue.buffering.max.messages=1", "--max-block-ms", 10**9], "a\nb\n"),
+    ("kafka-producer-perf-test", PERF, None),
+    ("kafka-producer-perf-test", [*PERF, "queue.buffering.max.messages=10"], None)], ids=["console", "sync", "full", "perf", "full perf"])
+def test_a_signal_ends_producers_while_brokers_are_away(number, tool, args, stdin):
+    where = f"127.0.0.1:{free_port()}"
+    with nobody_answers(tool, *args, *([f"bootstrap.servers={where}"] if stdin is None else ["--bootstrap-server", where]), stdin=stdin) as p:
+        p.send_signal(number)
+        out, errors = p.communicate(timeout=30)
+    assert p.returncode == 1 and " were not acknowledged" in errors, (out, errors)
+
+
+def test_a_signal_ends_a_producer_of_transactions_while_brokers_are_silent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with subprocess.Popen([BUILD / "barnabas-tool", "kafka-producer-perf-test", *map(str, PERF), f"bootstrap.servers=127.0.0.1:{silent.getsockname()[1]}",
+                               "--transaction-duration-ms", "100"], stderr=subprocess.PIPE, text=True) as p:
+            try:
+                with silent.accept()[0]:
+                    p.send_signal(signal.SIGINT)
+                    p.communicate(timeout=30)
+            finally:
+                p.kill()
+    assert p.returncode == 1
+
+
+def test_the_second_signal_ends_a_tool_at_once():
+    with nobody_answers("kafka-verifiable-producer", "--topic", "t", "--max-messages", 3, "--bootstrap-server", f"127.0.0.1:{free_port()}") as p:
+        p.send_signal(signal.SIGTERM)
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=30)
+    assert p.returncode in (-signal.SIGINT, -signal.SIGTERM)

@@ -225,12 +225,14 @@ static void console_producer_on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_m
     tell_of_failure(p, (struct str){m->key, (int32_t)m->key_len}, (struct str){m->payload, (int32_t)m->len}, m->err);
 }
 
-/* Until there is room in the queue, at most max.block.ms. */
+/* Until there is room in the queue, at most max.block.ms, or nobody wants that any more. */
 static rd_kafka_resp_err_t enqueue(struct producer *p, const struct line_record *r)
 {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__QUEUE_FULL;
     enum { SLICE_MS = 100 };
     for (int64_t waited = 0; err == RD_KAFKA_RESP_ERR__QUEUE_FULL && waited <= p->max_block_ms; waited += SLICE_MS) {
+        if (waited > 0 && atomic_load(&tool_interrupted))
+            break;
         rd_kafka_headers_t *headers = r->headers != NULL ? rd_kafka_headers_copy(r->headers) : NULL;
         err = rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                 RD_KAFKA_V_KEY((char *)(uintptr_t)r->key.p, (size_t)r->key.len),
@@ -250,11 +252,8 @@ static bool send_record(struct producer *p, const struct line_record *r, struct 
         return fail_set(fail, "%s", failure_reason(err));
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         tell_of_failure(p, r->key, r->value, err);
-    if (p->sync) {
-        rd_kafka_flush(p->rk, -1);
-        return !p->failed || fail_set(fail, "The message was not acknowledged");
-    }
-    return true;
+    return !p->sync ||
+           (rd_client_flush(p->rk, fail) && (!p->failed || fail_set(fail, "The message was not acknowledged")));
 }
 
 struct line_input {
@@ -288,7 +287,7 @@ static bool send_lines(struct producer *p, struct line_reader *reader, struct fa
             putchar('>');
             fflush(stdout);
         }
-        if (!read_line(&in))
+        if (!read_line(&in) || atomic_load(&tool_interrupted)) /* which may have come in the middle of a line */
             break;
         struct str line = {in.line.len > 0 ? in.line.p : "", (int32_t)in.line.len};
         ok = parse_line(reader, line, &r, fail) && send_record(p, &r, fail);
@@ -296,8 +295,7 @@ static bool send_lines(struct producer *p, struct line_reader *reader, struct fa
             rd_kafka_headers_destroy(r.headers);
     }
     strbuf_deinit(&in.line);
-    rd_kafka_flush(p->rk, -1);
-    return ok;
+    return rd_client_flush(p->rk, ok ? fail : NULL) && ok;
 }
 
 /* ---- The tool ---- */

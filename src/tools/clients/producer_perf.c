@@ -232,6 +232,8 @@ static bool produce_one(struct perf *p, rd_kafka_topic_t *topic, int64_t n, stru
             fprintf(stderr, "%s\n", rd_kafka_err2str(err));
             break;
         }
+        if (atomic_load(&tool_interrupted))
+            return true;
         rd_kafka_poll(p->rk, SLICE_MS);
     }
     rd_kafka_poll(p->rk, 0);
@@ -240,7 +242,7 @@ static bool produce_one(struct perf *p, rd_kafka_topic_t *topic, int64_t n, stru
 
 static bool produce_all(struct perf *p, struct fail *fail)
 {
-    bool ok = p->transaction_ms == 0 || succeeded(rd_kafka_init_transactions(p->rk, -1), fail), open = false;
+    bool ok = p->transaction_ms == 0 || rd_client_transact(p->rk, rd_kafka_init_transactions, fail), open = false;
     int64_t began = 0;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(p->rk, p->topic, NULL);
     stats_init(&p->stats, p->records);
@@ -251,14 +253,14 @@ static bool produce_all(struct perf *p, struct fail *fail)
         }
         ok = ok && produce_one(p, topic, n, fail);
         if (ok && open && clock_mono_ms() - began >= p->transaction_ms) {
-            ok = succeeded(rd_kafka_commit_transaction(p->rk, -1), fail);
+            ok = rd_client_transact(p->rk, rd_kafka_commit_transaction, fail);
             open = false;
         }
         rd_client_pace(p->rk, p->stats.total.since, n + 1, p->throughput);
     }
     if (ok && open)
-        ok = succeeded(rd_kafka_commit_transaction(p->rk, -1), fail);
-    rd_kafka_flush(p->rk, -1);
+        ok = rd_client_transact(p->rk, rd_kafka_commit_transaction, fail);
+    ok = rd_client_flush(p->rk, ok ? fail : NULL) && ok;
     rd_kafka_topic_destroy(topic);
     return ok;
 }

@@ -472,13 +472,51 @@ void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)
         rd_kafka_poll(rk, (int)MIN(due - now, SLICE_MS));
 }
 
+bool rd_client_flush(rd_kafka_t *rk, struct fail *fail)
+{
+    enum { SLICE_MS = 100 };
+    int64_t deadline = INT64_MAX;
+    while (rd_kafka_flush(rk, SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (atomic_load(&tool_interrupted) && deadline == INT64_MAX)
+            deadline = clock_mono_ms() + RD_CLIENT_LAST_MS;
+        if (clock_mono_ms() >= deadline)
+            return fail_set(fail, "%d messages were not acknowledged", rd_kafka_outq_len(rk));
+    }
+    return true;
+}
+
+bool rd_client_transact(rd_kafka_t *rk, rd_client_transaction_fn *step, struct fail *fail)
+{
+    enum { SLICE_MS = 100 };
+    int64_t began = clock_mono_ms(), most = 2 * number_of(rd_kafka_conf(rk), "transaction.timeout.ms"),
+            deadline = INT64_MAX;
+    for (;;) {
+        rd_kafka_error_t *error = step(rk, SLICE_MS);
+        int64_t now = clock_mono_ms();
+        if (error == NULL)
+            return true;
+        if (atomic_load(&tool_interrupted) && deadline == INT64_MAX)
+            deadline = now + RD_CLIENT_LAST_MS;
+        bool again = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT && rd_kafka_error_is_retriable(error) &&
+                     now - began < most && now < deadline;
+        if (!again)
+            fail_set(fail, "%s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+        if (!again)
+            return false;
+    }
+}
+
 /* ---- Signals ---- */
 
 atomic_bool tool_interrupted, tool_refused;
 
-static void rd_client_on_signal(int signo UNUSED)
+static void rd_client_on_signal(int signo)
 {
-    atomic_store(&tool_interrupted, true);
+    if (!atomic_exchange(&tool_interrupted, true))
+        return;
+    signal(signo, SIG_DFL);
+    raise(signo);
 }
 
 void tool_catch_signals(void)

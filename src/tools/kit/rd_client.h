@@ -44,13 +44,22 @@ bool rd_client_ends_by(const rd_kafka_message_t *m);
 /* Of a consumer that is closed: not to wait for. */
 void rd_client_free(rd_kafka_t *rk);
 
+/* How long a tool that was told to end waits yet for what it has sent. */
+enum { RD_CLIENT_LAST_MS = 1000 };
+/* Waits for what was sent. False: it was told to end, and something is left. */
+bool rd_client_flush(rd_kafka_t *rk, struct fail *fail) NODISCARD;
+/* Does that step of a transaction, which may be done again where its time was over, and ends as that does. */
+typedef rd_kafka_error_t *rd_client_transaction_fn(rd_kafka_t *rk, int timeout_ms);
+bool rd_client_transact(rd_kafka_t *rk, rd_client_transaction_fn *step, struct fail *fail) NODISCARD;
+
 /* Serves answers until the `n`-th of `rate` things a second is due, or a signal comes. Rates from 0 down: at once. */
 void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate);
 
-/* Set by SIGINT and SIGTERM once tool_catch_signals() was called, and when a broker refuses the login. */
+/* Set by the first SIGINT or SIGTERM once tool_catch_signals() was called, and when a broker refuses the login. */
 extern atomic_bool tool_interrupted;
 /* A broker has refused the login, or nothing could be had to log in by: the tool fails, as Java's clients do. */
 extern atomic_bool tool_refused;
+/* The second signal ends the process as if this had not been called. */
 void tool_catch_signals(void);
 
 #endif
