@@ -940,6 +940,16 @@ def test_consumer_perf_fails_with_its_consumer(broker):
     assert "bad topic" in script.errors and time.monotonic() - began < 15
 
 
+def test_consumer_perf_of_a_cooperative_group(broker, tmp_path):
+    """Whose partitions come and go one by one."""
+    topics(broker, "--create", "--topic", "t", "--partitions", 2)
+    put(broker, "t", ["x"] * 20)
+    config = tmp_path / "consumer.properties"
+    config.write_text("partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor\n")
+    out = script("kafka-consumer-perf-test", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--messages", 20, "--consumer.config", config)
+    assert out.splitlines()[-1].split(", ")[4] == "20" and "WARN" not in out and script.errors == ""
+
+
 def test_payloads_of_any_bytes(broker, tmp_path):
     payloads = [b"a\xffb", b"with\0nul", b"third"]
     file = tmp_path / "payloads"

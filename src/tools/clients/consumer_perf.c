@@ -100,13 +100,13 @@ static void consumer_perf_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, 
     struct perf *p = opaque;
     if (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         p->join_started_ms = clock_mono_ms();
-        rd_kafka_assign(rk, NULL);
+        rd_client_assign(rk, list, false);
         return;
     }
     int64_t took = clock_mono_ms() - p->join_started_ms;
     p->join_ms += took;
     p->join_in_interval_ms += took;
-    rd_kafka_assign(rk, list);
+    rd_client_assign(rk, list, true);
 }
 
 static int consumer_perf_on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)

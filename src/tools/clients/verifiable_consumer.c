@@ -61,22 +61,13 @@ static void tell_partitions(const char *name, const rd_kafka_topic_partition_lis
     event_print(event);
 }
 
-static void assign(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, bool add)
-{
-    bool gradual = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
-    if (!gradual)
-        rd_kafka_assign(rk, add ? list : NULL);
-    else
-        rd_kafka_error_destroy(add ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list));
-}
-
 static void verifiable_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                                              rd_kafka_topic_partition_list_t *list, void *opaque UNUSED)
 {
     bool add = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (add || list->cnt > 0)
         tell_partitions(add ? "partitions_assigned" : "partitions_revoked", list);
-    assign(rk, list, add);
+    rd_client_assign(rk, list, add);
 }
 
 /* ---- Records ---- */

@@ -439,6 +439,15 @@ bool rd_client_ends_by(const rd_kafka_message_t *m)
            !topic_name_is_legal(str_of(rd_kafka_topic_name(m->rkt)));
 }
 
+void rd_client_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, bool add)
+{
+    bool gradual = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
+    if (!gradual)
+        rd_kafka_assign(rk, add ? list : NULL);
+    else
+        rd_kafka_error_destroy(add ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list));
+}
+
 static void *rd_client_destroy(void *rk)
 {
     rd_kafka_destroy(rk);

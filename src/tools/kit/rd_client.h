@@ -41,6 +41,8 @@ bool rd_props_of_client(struct rd_props *p, struct fail *fail) NODISCARD;
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
 /* Whether Java's consumers end by the error that has come. Others they wait out, or join their group again. */
 bool rd_client_ends_by(const rd_kafka_message_t *m);
+/* What has come in a rebalance, or goes: all that there is, or by and by, as the group's assignor has it. */
+void rd_client_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, bool add);
 /* Of a consumer that is closed: not to wait for. */
 void rd_client_free(rd_kafka_t *rk);
 
