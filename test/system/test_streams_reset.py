@@ -68,6 +68,13 @@ def test_rules(b, rule):
     assert {INTERNAL[1], INTERNAL[2], "other-changelog", "app-in"} <= set(topics(b, "--list").split())
 
 
+def test_a_topic_in_both_lists_is_one_of_input(b):
+    args = ["--input-topics", "in", "--intermediate-topics", "in,through"]
+    assert_same(b, *args, "--dry-run")
+    ours(b, *args)
+    assert committed(b, "app", [("in", 0), ("in", 1), ("through", 0)]) == {("in", 0): 0, ("in", 1): 0, ("through", 0): 2}
+
+
 def test_plans_in_files(b, tmp_path):
     plan, short, strange = tmp_path / "plan", tmp_path / "short", tmp_path / "strange"
     plan.write_text("in,0,5\nin,1,99\n\n")

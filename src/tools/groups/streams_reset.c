@@ -358,6 +358,16 @@ static bool skip_intermediate(struct streams_reset *r, struct partition_offsets 
     return to_end(r, list, fail);
 }
 
+/* A topic that is in both lists is one of input. */
+static void leave_out_input(struct partition_offsets *list, const struct partition_offsets *input)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (partition_offsets_find(input, list->v[i].topic, list->v[i].partition) == NULL)
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}
+
 static bool streams_reset_commit(struct streams_reset *r, const struct partition_offsets *list, struct fail *fail)
 {
     return r->dry || group_admin_commit(&r->admin, r->application, list, fail);
@@ -377,6 +387,7 @@ static bool reset_offsets(struct streams_reset *r, struct fail *fail)
     if (!find_topics(r, r->input, "input", "Topic: ", &input, fail) ||
         !find_topics(r, r->intermediate, "intermediate", "Topic:", &intermediate, fail))
         return false;
+    leave_out_input(&intermediate, &input);
     if (input.n + intermediate.n == 0)
         return true;
     if (!reset_input(r, &input, fail) || !skip_intermediate(r, &intermediate, fail) ||
