@@ -228,6 +228,9 @@ def test_plans_in_files(groups, tmp_path):
     gap.write_text("t,0,4\n\nt,1,4\n")
     one, two = ["--reset-offsets", "--group", "g"], ["--reset-offsets", "--group", "g", "--group", "h"]
     assert cells(ours(b, *one, "--from-file", plan)) == cells(java(TOOL, "--bootstrap-server", b.bootstrap, *one, "--from-file", plan, "--dry-run"))
+    twice = tmp_path / "twice"
+    twice.write_text("t,0,1\nt,1,3\nt,0,4\n")  # the last counts
+    assert cells(ours(b, *one, "--from-file", twice)) == cells(java(TOOL, "--bootstrap-server", b.bootstrap, *one, "--from-file", twice, "--dry-run"))
     assert "Error: No reset plan for group x found" in ours(b, "--reset-offsets", "--group", "x", "--from-file", plans)
     assert "Line 2 of the file" in ours(b, *one, "--from-file", bad)
     assert "Line 2 of the file" in ours(b, *one, "--from-file", gap)

@@ -21,8 +21,9 @@ struct partition_offset *partition_offsets_add(struct partition_offsets *list, s
             memcpy(grown, list->v, sizeof(*grown) * (size_t)list->n);
         list->v = grown;
     }
-    struct partition_offset *p = &list->v[list->n++];
-    *p = (struct partition_offset){.topic = topic, .partition = partition, .leader = -1, .offset = -1};
+    struct partition_offset *p = &list->v[list->n];
+    *p = (struct partition_offset){
+        .topic = topic, .partition = partition, .leader = -1, .place = list->n++, .offset = -1};
     return p;
 }
 
@@ -38,11 +39,18 @@ static int partition_offsets_by_partition(const void *a, const void *b)
     return partition_order(x->topic, x->partition, y->topic, y->partition);
 }
 
+static int partition_offsets_by_place(const void *a, const void *b)
+{
+    const struct partition_offset *x = a, *y = b;
+    int order = partition_offsets_by_partition(a, b);
+    return order != 0 ? order : (x->place < y->place) - (x->place > y->place);
+}
+
 void partition_offsets_sort(struct partition_offsets *list)
 {
     int32_t kept = 0;
     if (list->n > 0)
-        qsort(list->v, (size_t)list->n, sizeof(*list->v), partition_offsets_by_partition);
+        qsort(list->v, (size_t)list->n, sizeof(*list->v), partition_offsets_by_place);
     for (int32_t i = 0; i < list->n; i++)
         if (kept == 0 || partition_offsets_by_partition(&list->v[kept - 1], &list->v[i]) != 0)
             list->v[kept++] = list->v[i];

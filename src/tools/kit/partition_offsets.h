@@ -7,6 +7,7 @@
 struct partition_offset {
     struct str topic;
     int32_t partition, leader;
+    int32_t place;  /* among those that were added, from 0 on */
     int64_t offset; /* -1: there is none */
     int16_t error;  /* why not, with `why` in words; null: it is known */
     struct str why;
@@ -24,7 +25,7 @@ struct partition_offset *partition_offsets_add(struct partition_offsets *list, s
                                                struct arena *a);
 /* Adds the same partitions to another list, without what is known of them. */
 void partition_offsets_add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a);
-/* By topic and partition; of several of one partition the first stays. */
+/* By topic and partition; of several of one partition the one that was added last stays. */
 void partition_offsets_sort(struct partition_offsets *list);
 /* In a sorted list; NULL if it is not there. */
 struct partition_offset *partition_offsets_find(const struct partition_offsets *list, struct str topic,
