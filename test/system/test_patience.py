@@ -304,3 +304,16 @@ def test_reassignments_are_not_taken_for_none_while_the_controller_is_gone(tmp_p
         assert "Partition: 0" not in describe(one, code=1)
         del one.answers["ListPartitionReassignments"]
         assert "Partition: 0" in describe(one)
+
+
+def test_configs_of_many_topics_do_not_add_up():
+    """150 answers of 2 MB each."""
+    described = {"Results": [{"ResourceType": 2, "ResourceName": "t", "Configs": [{"Name": "x", "Value": "v" * 20000, "ConfigSource": 5, "Synonyms": []}] * 100}]}
+    with Pretender(DescribeConfigs=(1, each(described))) as one:
+        one.topics = [{**topic(7), "Name": f"t{i}"} for i in range(150)]
+        tool = subprocess.Popen([BUILD / "barnabas-tool", "kafka-configs", "--bootstrap-server", one.bootstrap, "--describe", "--entity-type", "topics"],
+                                stdout=subprocess.DEVNULL, env={**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=1"})
+        _, status, used = os.wait4(tool.pid, 0)
+        tool.returncode = os.waitstatus_to_exitcode(status)
+        assert tool.returncode == 0 and one.asked.count("DescribeConfigs") == 150
+    assert used.ru_maxrss < 200 * 1024

@@ -360,12 +360,18 @@ static bool read_changes(const struct options *o, struct config_command *c, stru
 
 /* ---- Carrying it out ---- */
 
+bool config_ask_into(struct config_command *c, int32_t broker, int16_t key, const void *request, void *response,
+                     struct arena *arena, struct fail *fail)
+{
+    bool ok = ask(c->asker, broker, key, 0, request, response, NULL, arena, fail);
+    c->thrown |= !ok;
+    return ok;
+}
+
 bool config_ask(struct config_command *c, int32_t broker, int16_t key, const void *request, void *response,
                 struct fail *fail)
 {
-    bool ok = ask(c->asker, broker, key, 0, request, response, NULL, &c->arena, fail);
-    c->thrown |= !ok;
-    return ok;
+    return config_ask_into(c, broker, key, request, response, &c->arena, fail);
 }
 
 bool config_refused(struct config_command *c, int16_t code, struct str message, struct fail *fail)

@@ -41,6 +41,8 @@ const char *config_added(const struct config_command *c, const char *key);
 /* ask(), whose failure is the cluster's. */
 bool config_ask(struct config_command *c, int32_t broker, int16_t key, const void *request, void *response,
                 struct fail *fail) NODISCARD;
+bool config_ask_into(struct config_command *c, int32_t broker, int16_t key, const void *request, void *response,
+                     struct arena *arena, struct fail *fail) NODISCARD;
 /* The failure that a broker has answered. Returns false. */
 bool config_refused(struct config_command *c, int16_t code, struct str message, struct fail *fail);
 /* [iterations=N,]password=... of a SCRAM mechanism. */

@@ -61,8 +61,9 @@ static bool resource_configs_is_own(int8_t type, const char *name, const struct 
     return s->config_source == (type == RESOURCE_BROKER && *name == '\0' ? CONFIG_DYNAMIC_CLUSTER : own[type]);
 }
 
+/* Into that arena. */
 static bool get_settings(struct config_command *c, int8_t type, const char *name, bool all, struct settings *out,
-                         struct fail *fail)
+                         struct arena *arena, struct fail *fail)
 {
     struct describe_configs_request request;
     struct describe_configs_response response;
@@ -70,14 +71,14 @@ static bool get_settings(struct config_command *c, int8_t type, const char *name
         return false;
     describe_configs_request_init(&request);
     request.include_synonyms = true;
-    ARRAY_MAKE(&c->arena, request.resources, 1);
+    ARRAY_MAKE(arena, request.resources, 1);
     describe_configs_resource_init(&request.resources.items[0]);
     request.resources.items[0].resource_type = type;
     request.resources.items[0].resource_name = str_of(name);
     request.resources.items[0].configuration_keys.len = -1;
-    if (!config_ask(c, who_knows(type, name), API_DESCRIBE_CONFIGS, &request, &response, fail))
+    if (!config_ask_into(c, who_knows(type, name), API_DESCRIBE_CONFIGS, &request, &response, arena, fail))
         return false;
-    *out = (struct settings){ARENA_ARRAY(&c->arena, struct describe_configs_resource_result, 1), 0};
+    *out = (struct settings){ARENA_ARRAY(arena, struct describe_configs_resource_result, 1), 0};
     for (int32_t i = 0; i < response.results.len; i++) {
         const struct describe_configs_result *r = &response.results.items[i];
         if (r->error_code != ERR_NONE)
@@ -122,19 +123,21 @@ static void print_setting(const struct describe_configs_resource_result *s)
     puts("}");
 }
 
+/* What is told of one entity is not kept while the next is asked for: there may be very many. */
 static bool resource_configs_describe_one(struct config_command *c, const char *name, struct fail *fail)
 {
     const char *type = c->types[0];
+    struct arena arena = {0};
     struct settings all;
     if (*name == '\0')
         printf("Default configs for %s in the cluster are:\n", type);
     else
         printf("%s configs for %.*s %s are:\n", c->all ? "All" : "Dynamic", (int)strlen(type) - 1, type, name);
-    if (!get_settings(c, resource_type(type), name, c->all, &all, fail))
-        return false;
-    for (int32_t i = 0; i < all.n; i++)
+    bool ok = get_settings(c, resource_type(type), name, c->all, &all, &arena, fail);
+    for (int32_t i = 0; ok && i < all.n; i++)
         print_setting(&all.v[i]);
-    return true;
+    arena_deinit(&arena);
+    return ok;
 }
 
 static int resource_configs_by_topic(const void *a, const void *b)
@@ -283,7 +286,7 @@ static bool resource_configs_alter(struct config_command *c, struct fail *fail)
     const char *type_name = c->types[0], *name = c->names[0];
     int8_t type = resource_type(type_name);
     struct settings old;
-    if (!get_settings(c, type, name, false, &old, fail) || !check_known(c, type, &old, fail))
+    if (!get_settings(c, type, name, false, &old, &c->arena, fail) || !check_known(c, type, &old, fail))
         return false;
     if (type == RESOURCE_BROKER ? !change_broker(c, &old, name, fail) : !change_some(c, type, name, fail))
         return false;
