@@ -306,6 +306,19 @@ def test_reassignments_are_not_taken_for_none_while_the_controller_is_gone(tmp_p
         assert "Partition: 0" in describe(one)
 
 
+def test_topics_are_told_apart_in_whatever_order_answers_have_them():
+    names = [f"t{i}" for i in range(40)]
+    moving = [{"Name": n, "Partitions": [{"PartitionIndex": 0, "Replicas": [7, 8], "AddingReplicas": [int(n[1:])]}]} for n in sorted(names, reverse=True)]
+    configs = [{"ResourceType": 2, "ResourceName": n, "Configs": [{"Name": "retention.ms", "Value": n[1:], "ConfigSource": 1, "Synonyms": []}]} for n in names[::-1]]
+    with Pretender(ListPartitionReassignments=(0, each({"Topics": [{"Name": "other", "Partitions": [{"PartitionIndex": 0}]}, *moving]})),
+                   DescribeConfigs=(1, each({"Results": configs}))) as one:
+        one.topics = [{**topic(7), "Name": n} for n in names[::-1]]
+        out = script("kafka-topics", "--bootstrap-server", one.bootstrap, "--describe").splitlines()
+    for n, head, part in zip(sorted(names), out[::2], out[1::2], strict=True):
+        assert head.startswith(f"Topic: {n}\t") and head.endswith(f"retention.ms={n[1:]}")
+        assert part.startswith(f"\tTopic: {n}\t") and f"\tAdding Replicas: {n[1:]}\t" in part
+
+
 def test_configs_of_many_topics_do_not_add_up():
     """150 answers of 2 MB each."""
     described = {"Results": [{"ResourceType": 2, "ResourceName": "t", "Configs": [{"Name": "x", "Value": "v" * 20000, "ConfigSource": 5, "Synonyms": []}] * 100}]}

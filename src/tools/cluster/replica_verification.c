@@ -57,7 +57,8 @@ struct topic {
 struct verification {
     struct asker *asker;
     struct arena arena;
-    struct topic *topics;
+    struct topic *topics; /* by name */
+    struct topic **by_id;
     int32_t topic_count, part_count;
     int32_t *brokers; /* that have a replica */
     int32_t broker_count;
@@ -113,6 +114,26 @@ static bool add_part(struct verification *v, struct topic *t, const struct metad
     return true;
 }
 
+static int replica_verification_by_name(const void *a, const void *b)
+{
+    return str_cmp(((const struct topic *)a)->name, ((const struct topic *)b)->name);
+}
+
+static int replica_verification_by_id(const void *a, const void *b)
+{
+    const struct topic *const *x = a, *const *y = b;
+    return memcmp(&(*x)->id, &(*y)->id, sizeof(struct uuid));
+}
+
+static void sort_topics(struct verification *v)
+{
+    v->by_id = ARENA_ARRAY(&v->arena, struct topic *, v->topic_count + 1);
+    qsort(v->topics, (size_t)v->topic_count, sizeof(*v->topics), replica_verification_by_name);
+    for (int32_t i = 0; i < v->topic_count; i++)
+        v->by_id[i] = &v->topics[i];
+    qsort(v->by_id, (size_t)v->topic_count, sizeof(*v->by_id), replica_verification_by_id);
+}
+
 static bool replica_verification_choose(struct verification *v, const struct pattern *include, struct fail *fail)
 {
     struct metadata_response m;
@@ -131,6 +152,7 @@ static bool replica_verification_choose(struct verification *v, const struct pat
             if (!add_part(v, to, &t->partitions.items[p], &m, fail))
                 return false;
     }
+    sort_topics(v);
     return v->part_count > 0 || fail_set(fail, "No topics found. [topics-include] if specified, is either filtering "
                                                "out all topics or there is no topic.");
 }
@@ -161,12 +183,14 @@ static void fill_list_offsets(const struct verification *v, int32_t leader, int6
     }
 }
 
+/* By its name, or by its id where it comes without one. */
 static struct topic *replica_verification_find_topic(const struct verification *v, struct str name, struct uuid id)
 {
-    for (int32_t i = 0; i < v->topic_count; i++)
-        if (name.len > 0 ? str_eq(v->topics[i].name, name) : uuid_eq(v->topics[i].id, id))
-            return &v->topics[i];
-    return NULL;
+    struct topic key = {.name = name, .id = id}, *to_key = &key, **found;
+    if (name.len > 0)
+        return bsearch(&key, v->topics, (size_t)v->topic_count, sizeof(key), replica_verification_by_name);
+    found = bsearch(&to_key, v->by_id, (size_t)v->topic_count, sizeof(to_key), replica_verification_by_id);
+    return found != NULL ? *found : NULL;
 }
 
 static bool replica_verification_take_offsets(struct verification *v, const struct list_offsets_response *r,

@@ -44,6 +44,7 @@ struct topic_plan { /* of a topic to be made, or to grow */
 
 struct topic_backend {
     bool (*names)(struct topic_backend *b, struct topic_name **out, int32_t *count, struct fail *fail);
+    /* In the order of the names, which are sorted. */
     bool (*describe)(struct topic_backend *b, const struct topic_name *names, int32_t count, struct topic_info *out,
                      struct fail *fail);
     /* Only the partitions, with their replicas; the same for who may not see the topics' configurations. */

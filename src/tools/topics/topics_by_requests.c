@@ -78,6 +78,18 @@ static bool to_info(struct topic_backend *b, const struct metadata_response_topi
     return true;
 }
 
+static int info_by_name(const void *a, const void *b)
+{
+    return str_cmp(((const struct topic_info *)a)->name.name, ((const struct topic_info *)b)->name.name);
+}
+
+/* Of those that are sorted; NULL: it was not asked for. */
+static struct topic_info *find_info(struct topic_info *topics, int32_t count, struct str name)
+{
+    struct topic_info key = {.name.name = name};
+    return bsearch(&key, topics, (size_t)count, sizeof(key), info_by_name);
+}
+
 static void to_configs(struct topic_backend *b, const struct describe_configs_result *r, struct topic_info *out)
 {
     struct strbuf text = {0};
@@ -113,23 +125,23 @@ static bool add_configs(struct topic_backend *b, struct topic_info *topics, int3
         const struct describe_configs_result *r = &response.results.items[i];
         if (r->error_code != ERR_NONE)
             return failed_with(fail, r->error_code, r->error_message);
-        for (int32_t k = 0; k < count; k++)
-            if (str_eq(topics[k].name.name, r->resource_name))
-                to_configs(b, r, &topics[k]);
+        struct topic_info *t = find_info(topics, count, r->resource_name);
+        if (t != NULL)
+            to_configs(b, r, t);
     }
     return true;
 }
 
-static void mark_reassignment(struct topic_info *topics, int32_t count, struct str topic,
+static void mark_reassignment(struct topic_info *t,
                               const struct list_partition_reassignments_ongoing_partition_reassignment *r)
 {
-    for (int32_t i = 0; i < count; i++)
-        for (int32_t p = 0; str_eq(topics[i].name.name, topic) && p < topics[i].part_count; p++)
-            if (topics[i].parts[p].index == r->partition_index) {
-                topics[i].parts[p].reassigning = true;
-                topics[i].parts[p].adding = LIST_OF(r->adding_replicas);
-                topics[i].parts[p].removing = LIST_OF(r->removing_replicas);
-            }
+    struct topic_part key = {.index = r->partition_index},
+                      *p = bsearch(&key, t->parts, (size_t)t->part_count, sizeof(key), by_index);
+    if (p == NULL)
+        return;
+    p->reassigning = true;
+    p->adding = LIST_OF(r->adding_replicas);
+    p->removing = LIST_OF(r->removing_replicas);
 }
 
 /* A cluster that cannot tell has none, as far as the output goes, nor one that does not tell everybody. */
@@ -147,11 +159,18 @@ static bool add_reassignments(struct topic_backend *b, struct topic_info *topics
         return response.error_code == ERR_CLUSTER_AUTHORIZATION_FAILED ||
                response.error_code == ERR_UNSUPPORTED_VERSION ||
                failed_with(fail, response.error_code, response.error_message);
-    for (int32_t i = 0; i < response.topics.len; i++)
-        for (int32_t k = 0; k < response.topics.items[i].partitions.len; k++)
-            mark_reassignment(topics, count, response.topics.items[i].name,
-                              &response.topics.items[i].partitions.items[k]);
+    for (int32_t i = 0; i < response.topics.len; i++) {
+        struct topic_info *t = find_info(topics, count, response.topics.items[i].name);
+        for (int32_t k = 0; t != NULL && k < response.topics.items[i].partitions.len; k++)
+            mark_reassignment(t, &response.topics.items[i].partitions.items[k]);
+    }
     return true;
+}
+
+static int metadata_by_name(const void *a, const void *b)
+{
+    return str_cmp(((const struct metadata_response_topic *)a)->name,
+                   ((const struct metadata_response_topic *)b)->name);
 }
 
 static bool layout_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
@@ -163,11 +182,12 @@ static bool layout_by_requests(struct topic_backend *b, const struct topic_name 
         wanted[i] = names[i].name;
     if (!ask_metadata(topics_by_requests_self_of(b)->asker, wanted, count, &m, &b->arena, fail))
         return false;
+    if (m.topics.len > 0)
+        qsort(m.topics.items, (size_t)m.topics.len, sizeof(*m.topics.items), metadata_by_name);
     for (int32_t i = 0; i < count; i++) {
-        const struct metadata_response_topic *found = NULL;
-        for (int32_t k = 0; k < m.topics.len; k++)
-            if (str_eq(m.topics.items[k].name, names[i].name))
-                found = &m.topics.items[k];
+        struct metadata_response_topic key = {.name = names[i].name}, *found = NULL;
+        if (m.topics.len > 0)
+            found = bsearch(&key, m.topics.items, (size_t)m.topics.len, sizeof(key), metadata_by_name);
         if (found == NULL)
             return failed_with(fail, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_NULL);
         if (!to_info(b, found, &m, &out[i], fail))
