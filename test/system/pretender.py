@@ -15,6 +15,7 @@ class Pretender:
     def __init__(self, **answers):
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port, self.asked = self.server.getsockname()[1], []
+        self.clients = set()  # their ids
         self.bootstrap, self.topics, self.others = f"127.0.0.1:{self.port}", [], []
         self.answers = {"ApiVersions": (0, self.versions), "Metadata": (1, self.metadata), **answers}
         threading.Thread(target=self.run, daemon=True).start()
@@ -42,6 +43,7 @@ class Pretender:
         head, request = read_request(data)
         key, version = head["RequestApiKey"], head["RequestApiVersion"]
         self.asked.append(APIS[key].name)
+        self.clients.add(head["ClientId"])
         tree = self.answers[APIS[key].name][1](request)
         if tree is not None:
             tags = b"\0" if version >= APIS[key].flexible and key != API_VERSIONS else b""

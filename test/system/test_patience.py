@@ -306,6 +306,33 @@ def test_reassignments_are_not_taken_for_none_while_the_controller_is_gone(tmp_p
         assert "Partition: 0" in describe(one)
 
 
+def test_requests_carry_what_the_command_config_says(tmp_path):
+    """Its time, and its client id."""
+    config, wait = tmp_path / "client.properties", {}
+    config.write_text("request.timeout.ms=40000\ndefault.api.timeout.ms=50000\nclient.id= mine \n")
+
+    def note(name, answer):
+        def make(request):
+            wait[name] = request["timeoutMs" if name == "CreateTopics" else "TimeoutMs"]
+            return answer
+        return 0 if name != "ElectLeaders" else 1, make
+
+    answers = {"CreateTopics": {"Topics": [{"Name": "t"}]}, "CreatePartitions": {"Results": [{"Name": "t"}]}, "DeleteTopics": {"Responses": [{"Name": "t"}]},
+               "ListPartitionReassignments": {"Topics": []}, "ElectLeaders": {"ReplicaElectionResults": []}}
+    described = {"Results": [{"ResourceType": 2, "ResourceName": "t", "Configs": []}]}
+    with Pretender(DescribeConfigs=(1, each(described)), **{name: note(name, answer) for name, answer in answers.items()}) as one:
+        one.topics = [topic(7)]
+        for file, ms, election, client in (["--command-config", config], 40000, 40000, "mine"), ([], 30000, 15000, "adminclient-1"):
+            t = ["kafka-topics", "--bootstrap-server", one.bootstrap, *file, "--topic", "t"]
+            for action in ["--create", "--partitions", 1, "--replication-factor", 1], ["--alter", "--partitions", 2], ["--describe"], ["--delete"]:
+                script(*t, *action)
+            script("kafka-leader-election", "--bootstrap-server", one.bootstrap, *(["--admin.config", config] if file else []), "--election-type", "unclean",
+                   "--all-topic-partitions")
+            assert wait == {**dict.fromkeys(answers, ms), "ElectLeaders": election}
+            assert one.clients == {client}
+            one.clients.clear()
+
+
 def test_topics_are_told_apart_in_whatever_order_answers_have_them():
     names = [f"t{i}" for i in range(40)]
     moving = [{"Name": n, "Partitions": [{"PartitionIndex": 0, "Replicas": [7, 8], "AddingReplicas": [int(n[1:])]}]} for n in sorted(names, reverse=True)]

@@ -30,7 +30,7 @@ static const struct option_spec specs[] = {
 static const char purpose[] = "This tool attempts to elect a new leader for a set of topic partitions. The type of "
                               "elections supported are preferred replicas and unclean replicas.";
 
-enum { MOST_WAIT_MS = 15000 };
+enum { REQUEST_MS = 15000, PATIENCE_MS = 30000 };
 
 static const char *const types[] = {"PREFERRED", "UNCLEAN"}; /* by their numbers in the protocol */
 
@@ -229,7 +229,8 @@ static bool leader_election_elect(struct election *e, struct asker *asker, struc
     struct elect_leaders_response response;
     /* Version 0 knows preferred leaders only. */
     int16_t oldest = e->type == 0 ? 0 : 1;
-    e->request.timeout_ms = MIN(ask_timeout_ms(asker), MOST_WAIT_MS);
+    ask_by_default(asker, REQUEST_MS, PATIENCE_MS);
+    e->request.timeout_ms = ask_timeout_ms(asker);
     if (!ask(asker, ASK_CONTROLLER, API_ELECT_LEADERS, oldest, &e->request, &response, NULL, &e->arena, fail))
         return false;
     if (response.error_code != ERR_NONE)

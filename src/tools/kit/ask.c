@@ -41,8 +41,10 @@ struct asker {
     struct node *nodes[MOST_NODES]; /* in the order in which they are tried if anybody will do */
     int node_count;
     int32_t controller_id, timeout_ms, patience_ms;
-    int32_t setup_ms, setup_max_ms; /* to connect, at first and at most */
-    bool met;                       /* some node has told of the cluster */
+    bool timeout_given, patience_given; /* by the command config */
+    int32_t setup_ms, setup_max_ms;     /* to connect, at first and at most */
+    struct str client_id;
+    bool met; /* some node has told of the cluster */
     enum ask_outcome outcome;
     bool unsupported; /* the last question of ask() */
     int32_t open;     /* questions under way */
@@ -139,15 +141,24 @@ static bool read_times(struct asker *a, const struct properties *p, struct fail 
     if (!read_setup_ms(a, p, "socket.connection.setup.timeout.ms", &a->setup_ms, fail) ||
         !read_setup_ms(a, p, "socket.connection.setup.timeout.max.ms", &a->setup_max_ms, fail))
         return false;
+    a->timeout_given = properties_get(p, "request.timeout.ms") != NULL;
+    a->patience_given = properties_get(p, "default.api.timeout.ms") != NULL;
     if (!read_ms(p, "request.timeout.ms", &a->timeout_ms, fail) ||
         !read_ms(p, "default.api.timeout.ms", &a->patience_ms, fail))
         return false;
     if (a->patience_ms >= a->timeout_ms)
         return true;
     a->patience_ms = a->timeout_ms;
-    return properties_get(p, "default.api.timeout.ms") == NULL ||
+    return !a->patience_given ||
            fail_set(fail, "The specified value of default.api.timeout.ms must be no smaller than the value of "
                           "request.timeout.ms.");
+}
+
+static void read_client_id(struct asker *a, const struct properties *p)
+{
+    const char *id = properties_get(p, "client.id");
+    if (id != NULL && *(id = text_trim(id, &a->memory)) != '\0')
+        a->client_id = str_of(id);
 }
 
 /* Of the client properties, those that mean something here. */
@@ -156,8 +167,10 @@ static bool read_command_config(struct asker *a, const char *file, struct fail *
     struct properties p;
     if (!properties_read(file, &a->memory, &p, fail))
         return false;
-    return (variables_replace_all(&p, &a->memory, fail) && read_times(a, &p, fail) && protect(a, &p, fail)) ||
-           fail_wrap(fail, "%s", file);
+    if (!variables_replace_all(&p, &a->memory, fail) || !read_times(a, &p, fail) || !protect(a, &p, fail))
+        return fail_wrap(fail, "%s", file);
+    read_client_id(a, &p);
+    return true;
 }
 
 static bool add_bootstrap(struct asker *a, const char *bootstrap, struct fail *fail)
@@ -179,6 +192,7 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
     a->patience_ms = DEFAULT_PATIENCE_MS;
+    a->client_id = STR_LIT("adminclient-1"); /* as Java's first one in a process */
     a->setup_ms = DEFAULT_SETUP_MS;
     a->setup_max_ms = DEFAULT_SETUP_MAX_MS;
     if ((command_config == NULL || read_command_config(a, command_config, fail)) && add_bootstrap(a, bootstrap, fail))
@@ -222,7 +236,7 @@ static void send_question(struct pending *p, const void *request)
 {
     struct strbuf frame;
     ensure(p->node != NULL);
-    request_frame(&frame, p->key, p->version, STR_LIT("admin"), request);
+    request_frame(&frame, p->key, p->version, p->asker->client_id, request);
     p->call = (struct client_call){.done = ask_on_answer, .timeout_ms = p->asker->timeout_ms};
     client_send(p->node->client, &frame, &p->call);
 }
@@ -547,6 +561,14 @@ void ask_limit(struct asker *a, int64_t ms)
 void ask_at_once(struct asker *a)
 {
     a->patience_ms = 0;
+}
+
+void ask_by_default(struct asker *a, int32_t timeout_ms, int32_t patience_ms)
+{
+    if (!a->timeout_given)
+        a->timeout_ms = a->patience_given ? MIN(timeout_ms, a->patience_ms) : timeout_ms;
+    if (!a->patience_given)
+        a->patience_ms = MAX(patience_ms, a->timeout_ms);
 }
 
 int32_t ask_timeout_ms(const struct asker *a)

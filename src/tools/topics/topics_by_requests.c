@@ -9,7 +9,7 @@
 #include "tools/kit/ask.h"
 #include "tools/topics/topics.h"
 
-enum { RESOURCE_TOPIC = 2, SOURCE_DEFAULT = 5, ADMIN_TIMEOUT_MS = 30000 };
+enum { RESOURCE_TOPIC = 2, SOURCE_DEFAULT = 5 };
 
 struct by_requests {
     struct topic_backend base;
@@ -151,7 +151,7 @@ static bool add_reassignments(struct topic_backend *b, struct topic_info *topics
     struct list_partition_reassignments_request request;
     struct list_partition_reassignments_response response;
     list_partition_reassignments_request_init(&request);
-    request.timeout_ms = ADMIN_TIMEOUT_MS;
+    request.timeout_ms = ask_timeout_ms(asker);
     request.topics.len = -1;
     if (!ask(asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request, &response, NULL, &b->arena, fail))
         return ask_was_unsupported(asker);
@@ -213,7 +213,7 @@ static bool create_by_requests(struct topic_backend *b, struct topic_plan *plan,
     struct create_topics_response response;
     ensure(plan->assignments != NULL || plan->assignment_count == 0);
     create_topics_request_init(&request);
-    request.timeout_ms = ADMIN_TIMEOUT_MS;
+    request.timeout_ms = ask_timeout_ms(topics_by_requests_self_of(b)->asker);
     ARRAY_MAKE(&b->arena, request.topics, 1);
     struct create_topics_creatable_topic *t = &request.topics.items[0];
     create_topics_creatable_topic_init(t);
@@ -250,7 +250,7 @@ static bool grow_by_requests(struct topic_backend *b, struct topic_plan *plans, 
     struct create_partitions_request request;
     struct create_partitions_response response;
     create_partitions_request_init(&request);
-    request.timeout_ms = ADMIN_TIMEOUT_MS;
+    request.timeout_ms = ask_timeout_ms(topics_by_requests_self_of(b)->asker);
     ARRAY_MAKE(&b->arena, request.topics, count);
     for (int32_t i = 0; i < count; i++) {
         struct create_partitions_topic *t = &request.topics.items[i];
@@ -283,7 +283,7 @@ static bool remove_by_requests(struct topic_backend *b, const struct topic_name 
     struct delete_topics_request request;
     struct delete_topics_response response;
     delete_topics_request_init(&request);
-    request.timeout_ms = ADMIN_TIMEOUT_MS;
+    request.timeout_ms = ask_timeout_ms(topics_by_requests_self_of(b)->asker);
     ARRAY_MAKE(&b->arena, request.topics, count);      /* from version 6 on */
     ARRAY_MAKE(&b->arena, request.topic_names, count); /* before */
     for (int32_t i = 0; i < count; i++) {
