@@ -160,6 +160,62 @@ def test_a_broker_that_has_just_gone_is_not_missed(make_cluster):  # noqa: F811
     assert groups(left, "--list", "--timeout", 30000) == "g\n"
 
 
+def coordinators(one, at):
+    """Of each group the broker, or an error."""
+    def find(request):
+        found = [(key, at(key)) for key in request["CoordinatorKeys"][::-1]]
+        return {"Coordinators": [{"Key": key, **(where if isinstance(where, dict) else {"NodeId": -1, "ErrorCode": where})} for key, where in found]}
+    one.answers["FindCoordinator"] = 4, find
+
+
+def test_groups_are_asked_of_together():
+    """What one of them waits for, the others have already; and each coordinator is asked of all that are its own at once."""
+    names, asked = [f"g{i}" for i in range(6)], []
+    troubles = {"found": {"g1": NOT_AVAILABLE}, "described": {"g2": LOADING, "g3": 16}}
+
+    def describe(request):
+        asked.append(request["Groups"])
+        return {"Groups": [{"GroupId": g, "GroupState": "Empty", "ProtocolType": "consumer", "ErrorCode": troubles["described"].pop(g, 0)} for g in request["Groups"][::-1]]}
+
+    def delete(request):
+        asked.append(request["GroupsNames"])
+        return {"Results": [{"GroupId": g, "ErrorCode": 68 if g == "g4" else 0} for g in request["GroupsNames"][::-1]]}
+
+    args = [word for g in names for word in ("--group", g)]
+    with Pretender(DescribeGroups=(2, describe), DeleteGroups=(1, delete)) as one:
+        coordinators(one, lambda key: troubles["found"].pop(key, None) or one.brokers()[0])
+        out = groups(one, "--describe", *args, "--state", *FOREVER)
+        assert [line.split()[0] for line in out.splitlines() if "Empty" in line] == names
+        assert asked == [["g0", "g2", "g3", "g4", "g5"], ["g1", "g2", "g3"]]
+        asked.clear()
+        out = groups(one, "--delete", *args)
+        assert asked == [names]
+        assert out.count("could not be deleted") == 1 and "* Group 'g4' could not be deleted due to: java.util.concurrent.ExecutionException: " in out
+        assert "deleted successfully: 'g0'g1'g2'g3'g5'" in out
+    with Pretender(DescribeGroups=(2, describe)) as one:
+        coordinators(one, lambda key: one.brokers()[0])
+        one.answers["DescribeGroups"] = 2, lambda request: {"Groups": describe(request)["Groups"][1:]}
+        assert "The coordinator says nothing of group g5" in groups(one, "--describe", *args, "--state")
+        coordinators(one, lambda key: FORBIDDEN)
+        assert "TopicAuthorizationException" in groups(one, "--describe", *args, "--state", *FOREVER)
+
+
+def test_a_silent_coordinator_takes_no_time_from_the_others():
+    names, asked = [f"g{i}" for i in range(6)], []
+
+    def delete(request):
+        asked.append(request["GroupsNames"])
+        return {"Results": [{"GroupId": g} for g in request["GroupsNames"]]}
+
+    with Silent() as silent, Pretender(DeleteGroups=(1, delete)) as one:
+        six = {"NodeId": 6, "Host": "127.0.0.1", "Port": int(silent.bootstrap.split(":")[1])}
+        one.others = [six]
+        coordinators(one, lambda key: six if key < "g4" else one.brokers()[0])
+        out = groups(one, "--delete", *(word for g in names for word in ("--group", g)), "--timeout", 2000)
+    assert asked == [["g4", "g5"]] and out.count("could not be deleted due to") == 4
+    assert "deleted successfully: 'g4'g5'" in out
+
+
 # ---- Leaders ----
 
 

@@ -318,18 +318,17 @@ static bool run_delete(struct group_work *w, struct fail *fail)
         return false;
     struct str *deleted = ARENA_ARRAY(&w->arena, struct str, ids.n + 1);
     struct str_list done = {deleted, 0};
+    const char **failures = ARENA_ARRAY(&w->arena, const char *, ids.n + 1);
+    group_admin_delete(&w->admin, ids, failures);
     for (int32_t i = 0, failed = 0; i < ids.n; i++) {
-        int16_t error;
-        struct fail why;
-        if (group_admin_delete(&w->admin, ids.v[i], &error, &why) &&
-            (error == ERR_NONE || group_refused(&w->admin, error, STR_NULL, &why))) {
+        if (failures[i] == NULL) {
             deleted[done.n++] = ids.v[i];
             continue;
         }
         if (failed++ == 0)
             groups_print_error("Deletion of some consumer groups failed:");
         printf("* Group '%.*s' could not be deleted due to: java.util.concurrent.ExecutionException: %s\n",
-               STR_ARGS(ids.v[i]), why.text);
+               STR_ARGS(ids.v[i]), failures[i]);
     }
     if (done.n == ids.n) {
         printf("Deletion of requested consumer groups ('");

@@ -93,13 +93,12 @@ static void add_rows(struct group_work *w, struct group_lag *l)
             group_table_add_row(l, &l->committed.v[i], NULL);
 }
 
-static bool collect_lag(struct group_work *w, struct str id, struct group_lag *l, struct fail *fail)
+static bool collect_lag(struct group_work *w, const struct group_description *group, struct group_lag *l,
+                        struct fail *fail)
 {
     enum { END = -1 };
-    *l = (struct group_lag){0};
-    if (!group_admin_describe(&w->admin, id, &l->group, fail))
-        return false;
-    if (!groups_asked(group_offsets(&w->admin, id, &l->committed, fail), fail))
+    *l = (struct group_lag){.group = *group};
+    if (!groups_asked(group_offsets(&w->admin, group->id, &l->committed, fail), fail))
         return false;
     partition_offsets_add_all(&l->committed, &l->ends, &w->arena);
     for (int32_t i = 0; i < l->group.member_count; i++)
@@ -151,13 +150,14 @@ static void print_lag(struct group_work *w, const struct group_lag *l)
     }
 }
 
-static bool describe_offsets(struct group_work *w, struct str_list ids, struct fail *fail)
+static bool describe_offsets(struct group_work *w, const struct group_description *groups, int32_t count,
+                             struct fail *fail)
 {
-    struct group_lag *all = ARENA_ARRAY(&w->arena, struct group_lag, ids.n + 1);
-    for (int32_t i = 0; i < ids.n; i++)
-        if (!collect_lag(w, ids.v[i], &all[i], fail))
+    struct group_lag *all = ARENA_ARRAY(&w->arena, struct group_lag, count + 1);
+    for (int32_t i = 0; i < count; i++)
+        if (!collect_lag(w, &groups[i], &all[i], fail))
             return false;
-    for (int32_t i = 0; i < ids.n; i++)
+    for (int32_t i = 0; i < count; i++)
         print_lag(w, &all[i]);
     return true;
 }
@@ -274,12 +274,11 @@ bool groups_describe(struct group_work *w, struct fail *fail)
     qsort(sorted, (size_t)ids.n, sizeof(*sorted), group_table_by_text);
     ids.v = sorted;
     bool members = options_has(&w->o, "members"), state = options_has(&w->o, "state");
-    if (!members && !state)
-        return describe_offsets(w, ids, fail);
     struct group_description *all = ARENA_ARRAY(&w->arena, struct group_description, ids.n + 1);
-    for (int32_t i = 0; i < ids.n; i++)
-        if (!group_admin_describe(&w->admin, ids.v[i], &all[i], fail))
-            return false;
+    if (!group_admin_describe(&w->admin, ids, all, fail))
+        return false;
+    if (!members && !state)
+        return describe_offsets(w, all, ids.n, fail);
     for (int32_t i = 0; i < ids.n; i++) {
         if (members)
             print_members(w, &all[i]);

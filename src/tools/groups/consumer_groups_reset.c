@@ -297,9 +297,8 @@ bool groups_reset(struct group_work *w, struct fail *fail)
         return false;
     struct group_description *groups = ARENA_ARRAY(&w->arena, struct group_description, ids.n + 1);
     struct partition_offsets *plans = ARENA_ARRAY(&w->arena, struct partition_offsets, ids.n + 1);
-    for (int32_t i = 0; i < ids.n; i++)
-        if (!groups_asked(group_admin_describe(&w->admin, ids.v[i], &groups[i], fail), fail))
-            return false;
+    if (!groups_asked(group_admin_describe(&w->admin, ids, groups, fail), fail))
+        return false;
     for (int32_t i = 0; i < ids.n; i++) {
         struct reset r = {w, ids.v[i]};
         if (!reset_group(&r, &groups[i], &plans[i], fail))

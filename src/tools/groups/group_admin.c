@@ -135,20 +135,36 @@ static bool take_classic(const struct describe_groups_described_group *from, str
     return true;
 }
 
-static bool describe_classic(struct asker *asker, int32_t broker, struct group_description *out, int16_t *error,
+static struct str *keys_of(struct coordinator_item **items, int32_t n, struct arena *a)
+{
+    struct str *keys = ARENA_ARRAY(a, struct str, n + 1);
+    for (int32_t i = 0; i < n; i++)
+        keys[i] = items[i]->key;
+    return keys;
+}
+
+static bool describe_classic(struct asker *asker, int32_t broker, struct coordinator_item **items, int32_t n,
                              struct arena *a, struct fail *fail)
 {
     struct describe_groups_request request;
     struct describe_groups_response response;
     describe_groups_request_init(&request);
-    ARRAY_MAKE(a, request.groups, 1);
-    request.groups.items[0] = out->id;
+    request.groups.items = keys_of(items, n, a);
+    request.groups.len = n;
     if (!ask(asker, broker, API_DESCRIBE_GROUPS, 0, &request, &response, NULL, a, fail))
         return false;
-    if (response.groups.len != 1)
-        return fail_set(fail, "The coordinator says nothing of group %.*s", STR_ARGS(out->id));
-    *error = response.groups.items[0].error_code;
-    return *error != ERR_NONE || take_classic(&response.groups.items[0], out, a, fail);
+    for (int32_t i = 0; i < response.groups.len; i++) {
+        const struct describe_groups_described_group *from = &response.groups.items[i];
+        struct coordinator_item *item = coordinator_item_find(items, n, from->group_id);
+        struct fail why;
+        if (item == NULL)
+            continue;
+        item->error = from->error_code;
+        item->answered = from->error_code != ERR_NONE || take_classic(from, item->arg, a, &why);
+        if (!item->answered)
+            item->why = arena_cstr(a, str_of(why.text));
+    }
+    return true;
 }
 
 static void take_consumer(const struct consumer_group_describe_described_group *from, struct group_description *out,
@@ -171,63 +187,110 @@ static void take_consumer(const struct consumer_group_describe_described_group *
     }
 }
 
-/* Of the new protocol (KIP-848). False without a failure: the coordinator has no such group. */
-static bool describe_consumer(struct asker *asker, int32_t broker, struct group_description *out, int16_t *error,
-                              struct arena *a)
+/* Those of the new protocol (KIP-848). Moves the others to the front, and says how many they are. */
+static int32_t describe_consumers(struct asker *asker, int32_t broker, struct coordinator_item **items, int32_t n,
+                                  struct arena *a)
 {
     struct consumer_group_describe_request request;
     struct consumer_group_describe_response response;
+    int32_t kept = 0;
     if (!ask_speaks(asker, broker, API_CONSUMER_GROUP_DESCRIBE))
-        return false;
+        return n;
     consumer_group_describe_request_init(&request);
-    ARRAY_MAKE(a, request.group_ids, 1);
-    request.group_ids.items[0] = out->id;
-    if (!ask(asker, broker, API_CONSUMER_GROUP_DESCRIBE, 0, &request, &response, NULL, a, NULL) ||
-        response.groups.len != 1)
-        return false;
-    *error = response.groups.items[0].error_code;
-    if (*error == ERR_NONE)
-        take_consumer(&response.groups.items[0], out, a);
-    return *error != ERR_GROUP_ID_NOT_FOUND && *error != ERR_UNSUPPORTED_VERSION;
+    request.group_ids.items = keys_of(items, n, a);
+    request.group_ids.len = n;
+    if (!ask(asker, broker, API_CONSUMER_GROUP_DESCRIBE, 0, &request, &response, NULL, a, NULL))
+        return n;
+    for (int32_t i = 0; i < response.groups.len; i++) {
+        const struct consumer_group_describe_described_group *from = &response.groups.items[i];
+        struct coordinator_item *item = coordinator_item_find(items, n, from->group_id);
+        if (item == NULL || from->error_code == ERR_GROUP_ID_NOT_FOUND || from->error_code == ERR_UNSUPPORTED_VERSION)
+            continue;
+        item->error = from->error_code;
+        item->answered = true;
+        if (item->error == ERR_NONE)
+            take_consumer(from, item->arg, a);
+    }
+    for (int32_t i = 0; i < n; i++)
+        if (!items[i]->answered)
+            items[kept++] = items[i];
+    return kept;
 }
 
-static bool group_admin_describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+static bool group_admin_describe_at(struct asker *asker, int32_t broker, struct coordinator_item **items, int32_t n,
                                     struct arena *a, struct fail *fail)
 {
-    struct group_description *out = arg;
-    out->coordinator = *at;
-    return describe_consumer(asker, at->id, out, error, a) || describe_classic(asker, at->id, out, error, a, fail);
+    struct coordinator_item **rest = arena_copy(a, items, sizeof(*items) * (size_t)n);
+    for (int32_t i = 0; i < n; i++)
+        ((struct group_description *)items[i]->arg)->coordinator = items[i]->at;
+    int32_t count = describe_consumers(asker, broker, rest, n, a);
+    return count == 0 || describe_classic(asker, broker, rest, count, a, fail);
 }
 
-bool group_admin_describe(const struct group_admin *g, struct str id, struct group_description *out, struct fail *fail)
+/* Why there is nothing of the group; NULL: there is. */
+static const char *failure_of(const struct group_admin *g, const struct coordinator_item *item)
 {
-    *out = (struct group_description){.id = id};
-    return group_ask(g, id, group_admin_describe_at, out, fail);
+    struct fail fail;
+    if (item->answered && item->error == ERR_NONE)
+        return NULL;
+    if (item->why != NULL && !item->answered)
+        return item->why;
+    if (item->answered)
+        group_refused(g, item->error, STR_NULL, &fail);
+    else
+        fail_set(&fail, "The coordinator says nothing of group %.*s", STR_ARGS(item->key));
+    return arena_cstr(g->arena, str_of(fail.text));
+}
+
+bool group_admin_describe(const struct group_admin *g, struct str_list ids, struct group_description *out,
+                          struct fail *fail)
+{
+    struct coordinator_call call = {.kind = COORDINATOR_GROUP, .timeout_ms = g->timeout_ms, .repeatable = true};
+    struct coordinator_item *items = ARENA_ARRAY(g->arena, struct coordinator_item, ids.n + 1);
+    for (int32_t i = 0; i < ids.n; i++) {
+        out[i] = (struct group_description){.id = ids.v[i]};
+        items[i] = (struct coordinator_item){.key = ids.v[i], .arg = &out[i]};
+    }
+    coordinator_ask_all(g->asker, &call, group_admin_describe_at, items, ids.n, g->arena);
+    for (int32_t i = 0; i < ids.n; i++) {
+        const char *why = failure_of(g, &items[i]);
+        if (why != NULL)
+            return fail_set(fail, "%s", why);
+    }
+    return true;
 }
 
 /* ---- Delete ---- */
 
-static bool group_admin_delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+static bool group_admin_delete_at(struct asker *asker, int32_t broker, struct coordinator_item **items, int32_t n,
                                   struct arena *a, struct fail *fail)
 {
-    const struct str *id = arg;
     struct delete_groups_request request;
     struct delete_groups_response response;
     delete_groups_request_init(&request);
-    ARRAY_MAKE(a, request.groups_names, 1);
-    request.groups_names.items[0] = *id;
-    if (!ask(asker, at->id, API_DELETE_GROUPS, 0, &request, &response, NULL, a, fail))
+    request.groups_names.items = keys_of(items, n, a);
+    request.groups_names.len = n;
+    if (!ask(asker, broker, API_DELETE_GROUPS, 0, &request, &response, NULL, a, fail))
         return false;
-    if (response.results.len != 1)
-        return fail_set(fail, "The coordinator says nothing of group %.*s", STR_ARGS(*id));
-    *error = response.results.items[0].error_code;
+    for (int32_t i = 0; i < response.results.len; i++) {
+        struct coordinator_item *item = coordinator_item_find(items, n, response.results.items[i].group_id);
+        if (item == NULL)
+            continue;
+        item->error = response.results.items[i].error_code;
+        item->answered = true;
+    }
     return true;
 }
 
-bool group_admin_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail)
+void group_admin_delete(const struct group_admin *g, struct str_list ids, const char **failures)
 {
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_admin_delete_at, &id, false};
-    return coordinator_ask(g->asker, &call, error, g->arena, fail);
+    struct coordinator_call call = {.kind = COORDINATOR_GROUP, .timeout_ms = g->timeout_ms};
+    struct coordinator_item *items = ARENA_ARRAY(g->arena, struct coordinator_item, ids.n + 1);
+    for (int32_t i = 0; i < ids.n; i++)
+        items[i] = (struct coordinator_item){.key = ids.v[i]};
+    coordinator_ask_all(g->asker, &call, group_admin_delete_at, items, ids.n, g->arena);
+    for (int32_t i = 0; i < ids.n; i++)
+        failures[i] = failure_of(g, &items[i]);
 }
 
 static bool leave_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,

@@ -47,11 +47,14 @@ struct group_description {
     int32_t member_count;
 };
 
-/* A group that is not there is "Dead". */
-bool group_admin_describe(const struct group_admin *g, struct str id, struct group_description *out,
+/*
+ * Of all groups at once, whose ids differ, and within the time for all of them; `out` has a place for each. A group
+ * that is not there is "Dead".
+ */
+bool group_admin_describe(const struct group_admin *g, struct str_list ids, struct group_description *out,
                           struct fail *fail) NODISCARD;
-/* `error` is the coordinator's. */
-bool group_admin_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail) NODISCARD;
+/* The same way; of each group NULL, or why it is not deleted. */
+void group_admin_delete(const struct group_admin *g, struct str_list ids, const char **failures);
 /* Makes members leave. */
 bool group_remove_members(const struct group_admin *g, const struct group_description *group,
                           struct fail *fail) NODISCARD;

@@ -136,7 +136,7 @@ static bool still_active(const struct group_description *group, struct fail *fai
 static bool remove_members(struct streams_reset *r, struct fail *fail)
 {
     struct group_description group;
-    if (!group_admin_describe(&r->admin, r->application, &group, fail))
+    if (!group_admin_describe(&r->admin, (struct str_list){&r->application, 1}, &group, fail))
         return fail_wrap(fail, "java.util.concurrent.ExecutionException");
     if (group.member_count == 0)
         return true;

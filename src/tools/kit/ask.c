@@ -41,6 +41,7 @@ struct asker {
     struct node *nodes[MOST_NODES]; /* in the order in which they are tried if anybody will do */
     int node_count;
     int32_t controller_id, timeout_ms, patience_ms;
+    int64_t deadline_ms;                /* of all questions, on the monotonic clock */
     bool timeout_given, patience_given; /* by the command config */
     int32_t setup_ms, setup_max_ms;     /* to connect, at first and at most */
     struct str client_id;
@@ -192,6 +193,7 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
     a->patience_ms = DEFAULT_PATIENCE_MS;
+    a->deadline_ms = INT64_MAX;
     a->client_id = STR_LIT("adminclient-1"); /* as Java's first one in a process */
     a->setup_ms = DEFAULT_SETUP_MS;
     a->setup_max_ms = DEFAULT_SETUP_MAX_MS;
@@ -237,7 +239,9 @@ static void send_question(struct pending *p, const void *request)
     struct strbuf frame;
     ensure(p->node != NULL);
     request_frame(&frame, p->key, p->version, p->asker->client_id, request);
-    p->call = (struct client_call){.done = ask_on_answer, .timeout_ms = p->asker->timeout_ms};
+    int64_t left = MAX(p->asker->deadline_ms - clock_mono_ms(), INT64_C(1));
+    int32_t timeout_ms = (int32_t)MIN((int64_t)p->asker->timeout_ms, left);
+    p->call = (struct client_call){.done = ask_on_answer, .timeout_ms = timeout_ms};
     client_send(p->node->client, &frame, &p->call);
 }
 
@@ -381,7 +385,7 @@ static enum ask_outcome try_all(struct asker *a, struct node **out, int64_t dead
  */
 static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
 {
-    int64_t deadline = a->patience_ms > 0 ? clock_mono_ms() + a->patience_ms : INT64_MAX;
+    int64_t deadline = a->patience_ms > 0 ? MIN(clock_mono_ms() + a->patience_ms, a->deadline_ms) : INT64_MAX;
     bool told = false;
     for (;;) {
         enum ask_outcome outcome = try_all(a, out, deadline, fail);
@@ -561,6 +565,11 @@ void ask_limit(struct asker *a, int64_t ms)
 void ask_at_once(struct asker *a)
 {
     a->patience_ms = 0;
+}
+
+void ask_until(struct asker *a, int64_t deadline_ms)
+{
+    a->deadline_ms = deadline_ms;
 }
 
 void ask_by_default(struct asker *a, int32_t timeout_ms, int32_t patience_ms)

@@ -52,6 +52,8 @@ void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t c
 
 /* Has answers take no longer, nor be tried for longer, than that. */
 void ask_limit(struct asker *a, int64_t ms);
+/* Has no answer be waited for after that moment, on the monotonic clock; INT64_MAX: no such end. */
+void ask_until(struct asker *a, int64_t deadline_ms);
 /* A tool's own times, where the command config says nothing else. */
 void ask_by_default(struct asker *a, int32_t timeout_ms, int32_t patience_ms);
 /* Has each be tried once. */

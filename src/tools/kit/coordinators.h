@@ -35,6 +35,36 @@ struct coordinator_call {
 bool coordinator_ask(struct asker *asker, const struct coordinator_call *call, int16_t *error, struct arena *a,
                      struct fail *fail) NODISCARD;
 
+/* ---- Of several keys at once ---- */
+
+struct coordinator_item {
+    struct str key;
+    void *arg; /* the caller's */
+    struct coordinator at;
+    bool answered;   /* with the error, or none */
+    int16_t error;   /* of finding the coordinator, or of the step */
+    const char *why; /* there is no answer; NULL: there was one, which does not speak of it */
+};
+
+/*
+ * Asks the broker once about items that it coordinates, sorted by their keys, and sets `answered` and `error` of those
+ * that the answer has, or `why` where it cannot be used. False: there is no answer.
+ */
+typedef bool coordinator_step_of_all(struct asker *asker, int32_t broker, struct coordinator_item **items, int32_t n,
+                                     struct arena *a, struct fail *fail);
+
+/*
+ * As coordinator_ask(), but by `step` and for all items, whose keys differ, until one deadline for all of them: each
+ * coordinator gets one request for what it has, and no more than its share of the time, so that one which is silent
+ * takes it from no other.
+ */
+void coordinator_ask_all(struct asker *asker, const struct coordinator_call *call, coordinator_step_of_all *step,
+                         struct coordinator_item *items, int32_t n, struct arena *a);
+/* The item that has the key; NULL: none of these. */
+struct coordinator_item *coordinator_item_find(struct coordinator_item **items, int32_t n, struct str key);
+
+/* ---- Of all brokers ---- */
+
 /* What is asked of all brokers, each of which tells of what it coordinates. */
 struct coordinator_list_call {
     int16_t key, min_version;
