@@ -27,24 +27,22 @@ import org.apache.kafka.common.utils.Exit;
  */
 @SuppressWarnings("removal")
 public class Toolbox {
-    /** Stands where System.out stands for good, as Scala's Console keeps what it has once seen. */
+    /** Stands where System.out stands for good, as Scala's Console keeps what it has once seen. Each tool's threads write to its own. */
     static class Output extends OutputStream {
-        private ByteArrayOutputStream now = new ByteArrayOutputStream();
+        private final int which;
 
-        @Override
-        public synchronized void write(int b) {
-            now.write(b);
+        Output(int which) {
+            this.which = which;
         }
 
         @Override
-        public synchronized void write(byte[] data, int offset, int length) {
-            now.write(data, offset, length);
+        public void write(int b) {
+            Run.mine().said[which].write(b);
         }
 
-        synchronized byte[] take() {
-            byte[] data = now.toByteArray();
-            now = new ByteArrayOutputStream();
-            return data;
+        @Override
+        public void write(byte[] data, int offset, int length) {
+            Run.mine().said[which].write(data, offset, length);
         }
 
         PrintStream stream() {
@@ -66,7 +64,7 @@ public class Toolbox {
     static class Guard extends SecurityManager {
         @Override
         public void checkExit(int status) {
-            Run.now.exit(status);
+            Run.mine().exit(status);
         }
 
         @Override
@@ -82,18 +80,38 @@ public class Toolbox {
 
     /** One tool's life. It is over when its main() is, or, as with a machine of its own, as soon as any thread says so. */
     static class Run {
-        private static Run now;
+        private static volatile Run now;
 
+        /** The threads of a tool, some of which go on when others are run already. */
+        private static class Group extends ThreadGroup {
+            private final Run run;
+
+            Group(Run run) {
+                super("tool");
+                this.run = run;
+            }
+        }
+
+        private final ByteArrayOutputStream[] said = {new ByteArrayOutputStream(), new ByteArrayOutputStream()};
         private final CountDownLatch over = new CountDownLatch(1);
         private final List<Thread> hooks = Collections.synchronizedList(new ArrayList<>());
         private int code;
 
         static void prepare() {
-            Exit.Procedure end = (status, message) -> now.exit(status);
+            Exit.Procedure end = (status, message) -> mine().exit(status);
             Exit.setExitProcedure(end);
             Exit.setHaltProcedure(end);
             System.setSecurityManager(new Guard());
-            Exit.setShutdownHookAdder((name, hook) -> now.hooks.add(new Thread(hook, name)));
+            Exit.setShutdownHookAdder((name, hook) -> mine().hooks.add(new Thread(hook, name)));
+        }
+
+        /** Whose thread this is; those of nobody are the latest one's. */
+        static Run mine() {
+            ThreadGroup group = Thread.currentThread().getThreadGroup();
+            while (group != null && !(group instanceof Group)) {
+                group = group.getParent();
+            }
+            return group != null ? ((Group) group).run : now;
         }
 
         private synchronized void end(int status) {
@@ -132,7 +150,7 @@ public class Toolbox {
 
         int wait(String name, String[] args) throws InterruptedException {
             now = this;
-            Thread main = new Thread(() -> call(name, args), "main");
+            Thread main = new Thread(new Group(this), () -> call(name, args), "main");
             main.setDaemon(true);
             main.start();
             over.await();
@@ -157,10 +175,9 @@ public class Toolbox {
     public static void main(String[] none) throws Exception {
         DataInputStream requests = new DataInputStream(System.in);
         DataOutputStream answers = new DataOutputStream(System.out);
-        Output out = new Output(), err = new Output();
         Input in = new Input();
-        System.setOut(out.stream());
-        System.setErr(err.stream());
+        System.setOut(new Output(0).stream());
+        System.setErr(new Output(1).stream());
         System.setIn(in);
         Run.prepare();
         while (true) {
@@ -175,10 +192,11 @@ public class Toolbox {
             }
             in.put(read(requests));
             String[] args = java.util.Arrays.copyOfRange(words, 1, words.length);
-            int code = new Run().wait(words[0], args);
-            answers.writeInt(code);
-            write(answers, out.take());
-            write(answers, err.take());
+            Run run = new Run();
+            answers.writeInt(run.wait(words[0], args));
+            for (ByteArrayOutputStream text : run.said) {
+                write(answers, text.toByteArray());
+            }
             answers.writeInt(Thread.activeCount());
             answers.flush();
         }
