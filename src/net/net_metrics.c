@@ -55,7 +55,9 @@ static struct software_count *software_find(struct net_metrics *n, int loop, int
     DL_FOREACH (n->software, s)
         if (s->loop == loop && s->listener == listener && str_eq(s->name, name) && str_eq(s->version, version))
             return s;
-    if (n->software_kinds >= MOST_SOFTWARE && !str_is(name, "unknown"))
+    /* "unknown" of any other version is somebody's name, too: there is no end to those. */
+    bool is_unknown = str_is(name, "unknown") && str_is(version, "unknown");
+    if (n->software_kinds >= MOST_SOFTWARE && !is_unknown)
         return software_find(n, loop, listener, STR_LIT("unknown"), STR_LIT("unknown"));
     s = xcalloc(1, sizeof(*s));
     *s = (struct software_count){.id = metrics_ids(n->metrics, 1),

@@ -92,7 +92,8 @@ void deprecated_requests_count(struct deprecated_requests *d, const char *reques
         HASH_FIND_STR(d->kinds, key, k);
         if (k != NULL && fits)
             break;
-        bool is_unknown = str_eq(software_name, unknown);
+        /* Of any other version it is somebody's name, too: there is no end to those. */
+        bool is_unknown = str_eq(software_name, unknown) && str_eq(software_version, unknown);
         if (fits && (is_unknown || HASH_COUNT(d->kinds) < MOST_KINDS)) {
             k = kind_add(d, key, (size_t)len, request, version, software_name, software_version);
             break;

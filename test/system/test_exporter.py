@@ -406,6 +406,30 @@ def test_counts_are_true(told):
     assert len(set(produced.values())) == 1 and produced["total"] > 0
 
 
+def test_who_calls_itself_unknown_is_bounded_as_all_are(told):
+    """Else whoever connects could fill the memory with names, and the metrics of everything else with numbers that are given out."""
+    def text(b):
+        return bytes([len(b) + 1]) + b
+
+    def come(software, version):
+        sock = connect(told)
+        sock.sendall(frame(18, 3, b"\0" + text(software) + text(version) + b"\0") + frame(3, 1, struct.pack(">i", 0)))
+        assert read_frame(sock) and read_frame(sock)
+        return sock
+
+    def counted(name, label):
+        return [value for key, value in samples(scrape(told.http)).items() if key[0] == name and label in str(key)]
+    for i in range(510):  # one after the other, so that connections are never many
+        come(b"unknown", b"1.%d" % i).close()
+    deprecated = counted("kafka_network_requestmetrics_deprecatedrequests_total", "clientSoftwareVersion")
+    assert len(deprecated) == 501 and sum(deprecated) == 510
+    socks = [come(b"unknown", b"2.%d" % i) for i in range(510)]
+    connected = counted("kafka_server_socket_server_metrics_connections", "clientSoftwareName")
+    for sock in socks:
+        sock.close()
+    assert len(connected) < 510
+
+
 def test_what_published_dashboards_select(told):
     """Which values of labels they name, and what they ask that no bean says. Names and labels as such are compared with Apache's elsewhere."""
     load(told)
