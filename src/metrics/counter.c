@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/lock.h"
+#include "base/logger.h"
 
 enum { MOST_CELLS = CELLS_A_PIECE * CELL_PIECES };
 
@@ -85,10 +86,17 @@ void cells_each(uint32_t cell, void (*see)(void *ctx, int64_t value), void *ctx)
 
 void counter_init(struct counter *c)
 {
+    static atomic_bool told;
     lock_take(&numbers_lock);
-    c->cell = spare_count > 0 ? spare_cells[--spare_count] : next_cell++;
+    c->cell = 0;
+    if (spare_count > 0)
+        c->cell = spare_cells[--spare_count];
+    else if (next_cell < MOST_CELLS)
+        c->cell = next_cell++;
     lock_release(&numbers_lock);
-    ensure(c->cell < MOST_CELLS);
+    /* A number that is missing is no reason to stop serving. */
+    if (c->cell == 0 && !atomic_exchange(&told, true))
+        log_warn("more than %d things are counted; what comes now is not, and reads as nothing", MOST_CELLS - 1);
 }
 
 void counter_deinit(struct counter *c)

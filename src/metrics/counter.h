@@ -18,6 +18,7 @@ struct counter {
     uint32_t cell; /* 0: nobody's */
 };
 
+/* When there are too many already it is nobody's, as one that is all zeroes. */
 void counter_init(struct counter *c);
 /* When nobody can add to it any more. */
 void counter_deinit(struct counter *c);

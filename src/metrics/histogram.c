@@ -336,12 +336,13 @@ static void share_free(void *ctx UNUSED, int64_t value)
 
 void histogram_deinit(struct histogram *h)
 {
-    if (h->cell == 0)
+    if (h->metrics == NULL)
         return;
     lock_take(&h->metrics->lock);
     DL_DELETE(h->metrics->histograms, h);
     lock_release(&h->metrics->lock);
-    cells_each(h->cell, share_free, NULL);
+    if (h->cell != 0) /* else there was none left for it */
+        cells_each(h->cell, share_free, NULL);
     counter_deinit(&(struct counter){h->cell});
     rows_free(h->last);
     rows_free(h->older);

@@ -452,6 +452,48 @@ static void test_counters_come_back_empty(void **state UNUSED)
     assert_int_equal(counter_read(&none), 0);
 }
 
+/* When no number is left what is new is not counted; all else is, and goes on. */
+static void test_counters_run_out(void **state UNUSED)
+{
+    enum { ALL = CELLS_A_PIECE * CELL_PIECES };
+    struct metrics *m = begin();
+    struct counter *taken = xcalloc(ALL, sizeof(*taken)), again;
+    struct meter meter;
+    struct timing timing;
+    struct window window;
+    struct histogram_summary s;
+    struct window_values v;
+    for (int i = 0; i < ALL; i++)
+        counter_init(&taken[i]);
+    assert_int_equal(taken[ALL - 1].cell, 0);
+    meter_init(&meter, m, "goods");
+    timing_init(&timing, m);
+    window_init(&window, m);
+    for (int i = 0; i < 1000; i++) {
+        meter_mark(&meter, 7);
+        timing_record(&timing, 100 * i);
+        window_record(&window, i);
+        counter_add(&taken[ALL - 1], 12345); /* in the same place */
+    }
+    pass(m, 400);
+    histogram_read(&timing.times, &s);
+    window_read(&window, &v);
+    assert_int_equal(meter_count(&meter) + s.count + v.count, 0);
+    counter_add(&taken[0], 3);
+    assert_int_equal(counter_read(&taken[0]), 3);
+    meter_deinit(&meter);
+    timing_deinit(&timing);
+    window_deinit(&window);
+    pass(m, 1);
+    for (int i = 0; i < ALL; i++)
+        counter_deinit(&taken[i]);
+    counter_init(&again);
+    assert_int_not_equal(again.cell, 0);
+    counter_deinit(&again);
+    free(taken);
+    metrics_free(m);
+}
+
 /* What was never made may be counted in: parts run without a registry. */
 static void test_nothing_to_count_in(void **state UNUSED)
 {
@@ -723,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_the_first_value_is_seen_whole),
         cmocka_unit_test(test_counters_come_back_empty),
+        cmocka_unit_test(test_counters_run_out),
         cmocka_unit_test(test_nothing_to_count_in),
         cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_visits),
