@@ -28,7 +28,7 @@
     X(DELEGATION_TOKENS, "which delegation tokens there are")                                       \
     X(TOKENS, "tokens to log in by, and the keys that they are signed by")                          \
     X(QUOTAS, "what clients may use, and have used")                                                \
-    X(TOPIC_COUNTS, "what is counted of topics that are led")                                       \
+    X(TOPIC_COUNTS, "what is counted of topics")                                                    \
     X(ISR_CHANGES, "partitions whose ISR is to be changed")                                         \
     X(FETCH_SESSION, "a fetch session's list of what is ready")                                     \
     X(VIEW_BOARD, "the newest view of the cluster, and who has not seen it")                        \

@@ -67,6 +67,7 @@ static void forget_offline(struct replica_manager *rm)
 static void add_to_table(struct replica_manager *rm, struct partition *p)
 {
     ensure(shared_lock_is_held(&rm->table_lock));
+    p->counts = topic_counts_enter(&rm->counts, p->key.topic);
     HASH_ADD(hh, rm->table, key, topic_key_size(&p->key), p);
     topic_index_add(&rm->by_topic, p->key.topic, &p->of_topic);
 }
@@ -75,6 +76,7 @@ static void remove_from_table(struct replica_manager *rm, struct partition *p)
 {
     ensure(shared_lock_is_held(&rm->table_lock));
     HASH_DEL(rm->table, p);
+    topic_counts_leave(&rm->counts, p->counts);
     topic_index_remove(&rm->by_topic, &p->of_topic);
 }
 

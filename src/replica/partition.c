@@ -37,9 +37,6 @@ void partition_unref(struct partition *p)
         plog_unref(p->retired[i]);
     free(p->retired);
     topic_counts_unref(p->counts);
-    for (int32_t i = 0; i < p->old_counts_len; i++)
-        topic_counts_unref(p->old_counts[i]);
-    free(p->old_counts);
     free(p->adding.v);
     lock_deinit(&p->lock);
     free(p->isr.v);

@@ -59,12 +59,9 @@ struct partition {
     int64_t leader_high_watermark; /* as it was told last in this epoch; -1: it was not */
     struct int_list adding;        /* heap; replicas that are being added */
     atomic_bool reassigning;       /* some are, or are being removed */
-    /* What is counted of its topic, since it was led here first; and of earlier times. */
-    _Atomic(struct topic_counts *) counts;
-    struct topic_counts **old_counts; /* heap, with a reference each */
-    int32_t old_counts_len;
-    bool counted;     /* as one that leads */
-    int64_t bean_ids; /* PARTITION_BEAN_IDS of them */
+    struct topic_counts *counts;   /* of its topic, with a reference; since it is in the table. NULL: nobody counts */
+    bool counted;                  /* as one that leads */
+    int64_t bean_ids;              /* PARTITION_BEAN_IDS of them */
     UT_hash_handle hh;
 };
 

@@ -243,7 +243,7 @@ void replica_metrics_deinit(struct replica_manager *rm)
 
 void partition_mark(struct partition *p, enum topic_meter which, int64_t n)
 {
-    topic_counts_mark(&p->manager->counts, atomic_load_explicit(&p->counts, memory_order_acquire), which, n);
+    topic_counts_mark(&p->manager->counts, p->counts, which, n);
 }
 
 void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes)
@@ -260,26 +260,9 @@ void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes)
 
 void partition_count_leadership(struct partition *p)
 {
-    struct broker_counts *b = &p->manager->counts;
     ensure(lock_is_held(&p->lock));
     if (p->leads == p->counted)
         return;
     p->counted = p->leads;
-    if (!p->leads) {
-        if (p->counts != NULL)
-            topic_counts_leave(b, p->counts);
-        return;
-    }
-    struct topic_counts *now = topic_counts_lead(b, p->key.topic), *old = p->counts;
-    if (now == NULL)
-        return;
-    if (now == old) {
-        topic_counts_unref(now); /* it has one */
-        return;
-    }
-    if (old != NULL) {
-        p->old_counts = xrealloc(p->old_counts, sizeof(old) * (size_t)(p->old_counts_len + 1));
-        p->old_counts[p->old_counts_len++] = old;
-    }
-    atomic_store_explicit(&p->counts, now, memory_order_release);
+    topic_counts_lead(p->counts, p->leads ? 1 : -1);
 }

@@ -4,8 +4,8 @@ struct topic_counts {
     char topic[LONGEST_TOPIC_NAME + 1];
     struct metrics *metrics;
     int64_t ids;
-    atomic_int refs;
-    int led; /* 0: it is in the table no more */
+    atomic_int refs, led;
+    int hosted; /* 0: it is in the table no more */
     struct lazy_meter meters[TOPIC_METER_COUNT];
     UT_hash_handle hh;
 };
@@ -70,7 +70,7 @@ void topic_counts_unref(struct topic_counts *t)
     free(t);
 }
 
-struct topic_counts *topic_counts_lead(struct broker_counts *b, const char *topic)
+struct topic_counts *topic_counts_enter(struct broker_counts *b, const char *topic)
 {
     struct topic_counts *t;
     if (b->metrics == NULL)
@@ -81,7 +81,7 @@ struct topic_counts *topic_counts_lead(struct broker_counts *b, const char *topi
         t = topic_counts_new(b, topic);
         HASH_ADD_STR(b->table, topic, t);
     }
-    t->led++;
+    t->hosted++;
     atomic_fetch_add(&t->refs, 1);
     lock_release(&b->lock);
     return t;
@@ -89,14 +89,24 @@ struct topic_counts *topic_counts_lead(struct broker_counts *b, const char *topi
 
 void topic_counts_leave(struct broker_counts *b, struct topic_counts *t)
 {
+    if (t == NULL)
+        return;
     lock_take(&b->lock);
-    ensure(t->led > 0);
-    bool last = --t->led == 0;
+    ensure(t->hosted > 0);
+    bool last = --t->hosted == 0;
     if (last)
         HASH_DEL(b->table, t);
     lock_release(&b->lock);
     if (last)
         topic_counts_unref(t);
+}
+
+void topic_counts_lead(struct topic_counts *t, int more)
+{
+    if (t == NULL)
+        return;
+    int before = atomic_fetch_add(&t->led, more);
+    ensure(before + more >= 0);
 }
 
 void topic_counts_mark(struct broker_counts *b, struct topic_counts *t, enum topic_meter which, int64_t n)
@@ -122,13 +132,19 @@ static struct topic_counts **topic_counts_list(struct broker_counts *b, size_t *
     return list;
 }
 
+/* As Kafka's brokers take these away from a topic that they lead no partition of. */
+static bool meter_is_told(const struct topic_counts *t, int which)
+{
+    return which >= LEADERS_METERS || atomic_load(&t->led) > 0;
+}
+
 static void topic_counts_visit(const struct topic_counts *t, struct bean_walk *w)
 {
     for (int i = 0; i < TOPIC_METER_COUNT && !walk_is_over(w); i++) {
         struct bean_name name = bean_of((enum topic_meter)i);
         const struct meter *m = lazy_meter_get(&t->meters[i]);
         name.tags[0] = (struct bean_tag){"topic", str_of(t->topic)};
-        if (m != NULL)
+        if (m != NULL && meter_is_told(t, i))
             yield_meter(w, t->ids + i, &name, m);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "log/plog_host.h"
+#include "metrics/bean.h"
 
 enum { LAG_MS = 30000 };
 
@@ -369,6 +370,74 @@ static void the_ids_of_an_order_are_written_ahead(void **state)
     }
 }
 
+/* ---- What is counted of its topic ---- */
+
+static bool note_meter(void *ctx, const struct bean *b)
+{
+    struct bean_attribute a[BEAN_MOST_ATTRIBUTES];
+    struct strbuf *out = ctx;
+    bean_read(b, a);
+    if (bean_key_text(b, "topic").p != NULL)
+        strbuf_printf(out, "%.*s %.0f ", STR_ARGS(bean_key_text(b, "name")), bean_value_number(&a[0].value));
+    return true;
+}
+
+static void assert_told(struct metrics *m, const char *expected)
+{
+    static const struct bean_pattern counts = {.domain = STR_LIT("kafka.server"),
+                                               .keys = {{STR_LIT("type"), STR_LIT("BrokerTopicMetrics")}},
+                                               .key_count = 1,
+                                               .more_keys = true};
+    struct strbuf told = {0};
+    strbuf_puts(&told, "");
+    metrics_visit(m, &counts, note_meter, &told);
+    assert_string_equal(told.p, expected);
+    strbuf_deinit(&told);
+}
+
+static void order_leader(struct test_replicas *r, int32_t index, int32_t epoch, int32_t leader)
+{
+    int32_t replicas[] = {1, 2, 3};
+    struct leader_order order = {.topic = STR_LIT("t"),
+                                 .index = index,
+                                 .leader = leader,
+                                 .leader_epoch = epoch,
+                                 .isr = {replicas, 3},
+                                 .replicas = {replicas, 3},
+                                 .is_new = true};
+    assert_int_equal(replica_apply_leader(r->manager, &order), ERR_NONE);
+}
+
+static void what_is_counted_of_a_topic_outlasts_its_leader(void **state UNUSED)
+{
+    enum { OTHER = 2 };
+    struct metrics *m = metrics_new(clock_mono_us);
+    struct test_replicas r;
+    test_replicas_init_counted(&r, m);
+    order_leader(&r, 0, 0, OTHER);
+    struct partition *p = replica_partition(r.manager, STR_LIT("t"), 0);
+    partition_mark(p, TOPIC_BYTES_OUT, 5); /* to a consumer that is nearer to this follower */
+    assert_told(m, "BytesOutPerSec 5 ");
+    for (int32_t epoch = 1; epoch < 100; epoch += 2) {
+        order_leader(&r, 0, epoch, SELF);
+        partition_mark(p, TOPIC_MESSAGES_IN, 1);
+        order_leader(&r, 0, epoch + 1, OTHER);
+        assert_told(m, "BytesOutPerSec 5 ");
+    }
+    order_leader(&r, 1, 0, SELF);
+    assert_told(m, "MessagesInPerSec 50 BytesOutPerSec 5 "); /* of the topic */
+    assert_int_equal(replica_stop(r.manager, STR_LIT("t"), 1, -1, true), ERR_NONE);
+    assert_told(m, "BytesOutPerSec 5 ");
+    assert_int_equal(replica_stop(r.manager, STR_LIT("t"), 0, -1, true), ERR_NONE);
+    partition_mark(p, TOPIC_BYTES_OUT, 5);
+    assert_told(m, "");
+    partition_unref(p);
+    order_leader(&r, 0, 200, SELF);
+    assert_told(m, "");
+    test_replicas_deinit(&r);
+    metrics_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +455,7 @@ int main(void)
         CASE(a_topics_id_is_taken_when_it_comes),
         CASE(the_ids_of_an_order_are_written_ahead),
         CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
+        cmocka_unit_test(what_is_counted_of_a_topic_outlasts_its_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
