@@ -12,6 +12,8 @@
 #include "protocol/msg/fetch.h"
 
 enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, SAFE_FROM_EVICTION_MS = 120000 };
+/* With more partitions than that they are told of fetches only so often. */
+enum { FEW_PARTITIONS = 16, COUNTED_EACH_MS = 1000 };
 enum { SESSIONS_SINCE = 7, STATE_SINCE = 15 }; /* versions of Fetch */
 
 struct session_key {
@@ -46,6 +48,8 @@ struct fetch_session {
     struct session_partition *partitions;
     struct pulse *pulse;
     int64_t growth_round;
+    int32_t fetches;  /* that its partitions were not told of yet */
+    int64_t counted;  /* when they were last */
     struct lock lock; /* guards the following; taken with a partition locked, never the other way */
     struct session_partition *ready;
     struct sleeper *sleeper; /* the request that waits */
@@ -94,8 +98,37 @@ static void unmark_ready(struct session_partition *p)
     lock_release(&p->session->lock);
 }
 
+static void count_fetches_of(struct session_partition *p)
+{
+    if (p->session->fetches > 0 && p->waiter.partition != NULL)
+        partition_mark(p->waiter.partition, TOPIC_TOTAL_FETCH, p->session->fetches);
+}
+
+/* Before another partition is one of its own, too. */
+static void count_fetches(struct fetch_session *s)
+{
+    struct session_partition *p, *tmp;
+    if (s->fetches == 0)
+        return;
+    HASH_ITER (hh, s->partitions, p, tmp)
+        count_fetches_of(p);
+    s->fetches = 0;
+}
+
+void fetch_session_count(struct fetch_session *s)
+{
+    int64_t now = clock_mono_ms();
+    ensure(s->in_use);
+    s->fetches++;
+    if (HASH_COUNT(s->partitions) > FEW_PARTITIONS && now - s->counted < COUNTED_EACH_MS)
+        return;
+    s->counted = now;
+    count_fetches(s);
+}
+
 static void remove_partition(struct session_partition *p)
 {
+    count_fetches_of(p);
     if (p->waiter.partition != NULL)
         partition_pulse_gone(p->waiter.partition, p->session->pulse);
     partition_unwait(&p->waiter); /* nothing makes it ready any more */
@@ -282,6 +315,7 @@ void fetch_session_watch(struct session_partition *p, struct partition *partitio
 {
     if (p->waiter.partition == partition)
         return;
+    count_fetches(p->session);
     partition_unwait(&p->waiter);
     if (partition != NULL)
         partition_watch(partition, &p->waiter, on_partition_changed);
@@ -323,6 +357,7 @@ static bool set_partition(struct fetch_session *s, const struct fetch_item *item
         return false;
     HASH_FIND(hh, s->partitions, &key, session_key_size(&key), p);
     if (p == NULL) {
+        count_fetches(s);
         p = xcalloc(1, sizeof(*p));
         p->key = key;
         p->session = s;

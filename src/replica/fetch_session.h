@@ -48,6 +48,11 @@ int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetc
 void fetch_session_mark_ready(struct session_partition *p); /* NULL: it is none of a session's */
 /* Before it is looked at: whatever happens to the partition makes it ready. NULL: there is no such partition here. */
 void fetch_session_watch(struct session_partition *p, struct partition *partition);
+/*
+ * A request of it is a fetch of each of its partitions, idle or not: they are told of at once where they are few. Of
+ * many, about once a second.
+ */
+void fetch_session_count(struct fetch_session *s);
 /* Wakes `sleeper` when something becomes ready; false when something has since the list was taken. */
 bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper);
 void fetch_session_awake(struct fetch_session *s); /* before sleeper_cancel() */

@@ -562,6 +562,16 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
     }
 }
 
+/* However often they are looked at for it. */
+static void count_asked_for(struct fetch *f)
+{
+    for (int32_t i = 0; i < f->count; i++)
+        if (f->items[i].item.of == NULL && f->items[i].partition != NULL)
+            partition_mark(f->items[i].partition, TOPIC_TOTAL_FETCH, 1);
+    if (f->session != NULL)
+        fetch_session_count(f->session);
+}
+
 static bool belongs_aside(const struct fetched *x)
 {
     return x->error == ERR_TOPIC_AUTHORIZATION_FAILED || x->error == ERR_UNKNOWN_TOPIC_OR_PARTITION ||
@@ -634,6 +644,7 @@ static void fetch_handle(struct request *r)
     f->denied = fetch_replica(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
     f->most = most_bytes(f);
     take_items(f, items, count);
+    count_asked_for(f);
     note_follower(f);
     set_aside(f);
     timer_init(&f->timer, exchange_loop(r->x), fetch_on_deadline);

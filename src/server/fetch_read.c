@@ -116,7 +116,6 @@ static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, boo
     x->error = partition_fetch(x->partition, &read, &x->data);
     if (x->error == ERR_NONE)
         x->preferred_replica = preferred_replica(f, x);
-    partition_mark(x->partition, TOPIC_TOTAL_FETCH, 1);
     if (!fetch_error_is_usual(x->error))
         partition_mark(x->partition, TOPIC_FAILED_FETCH, 1);
     bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;

@@ -1,0 +1,61 @@
+"""What is counted, request by request: as often as Apache's broker counts it."""
+
+from confluent_kafka.admin import AdminClient, NewTopic
+from test_exporter import samples, scrape, told  # noqa: F401 (a fixture)
+from test_fetch import Fetcher
+
+TOPICS = "kafka_server_brokertopicmetrics_"
+REQUESTS = "kafka_network_requestmetrics_"
+
+
+class Counts:
+    """How much more is counted than when it was asked last."""
+
+    def __init__(self, broker):
+        self.port, self.seen = broker.http, {}
+        self.values = samples(scrape(self.port))
+
+    def more(self, name, **labels):
+        """Of one that is there already, or is to be."""
+        key = name, tuple(sorted(labels.items()))
+        now = samples(scrape(self.port)).get(key, 0)
+        found, self.seen[key] = now - self.seen.get(key, self.values.get(key, 0)), now
+        return found
+
+
+def create(broker, topic, partitions):
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
+
+
+def test_a_fetch_counts_once_for_each_partition(told):  # noqa: F811
+    """However often the broker looks, and also those of a session that lie idle."""
+    create(told, "t", 2)
+    counts, fetcher, both = Counts(told), Fetcher(told), {0: (0, 1 << 20), 1: (0, 1 << 20)}
+
+    def fetches():
+        of_broker, of_topic = counts.more(TOPICS + "totalfetchrequests_total"), counts.more(TOPICS + "totalfetchrequests_total", topic="t")
+        assert of_broker == of_topic
+        return of_topic
+    fetcher.ask(both, max_wait=50, min_bytes=1)
+    assert fetches() == 2
+    fetcher.ask({0: (7, 1 << 20)})  # out of range
+    assert fetches() == 1
+    _, session, _ = fetcher.ask(both, epoch=0)
+    assert fetches() == 2
+    for epoch in range(1, 4):
+        fetcher.ask({}, session, epoch)
+    assert fetches() == 6
+    fetcher.ask({}, session, 4, forgotten=[1])
+    assert fetches() == 1
+
+
+def test_fetches_of_many_partitions_are_counted_together(told):  # noqa: F811
+    """Not at each fetch: but none is lost."""
+    create(told, "t", 20)
+    counts, fetcher = Counts(told), Fetcher(told)
+    _, session, _ = fetcher.ask({i: (0, 1 << 20) for i in range(20)}, epoch=0)
+    for epoch in range(1, 10):
+        fetcher.ask({}, session, epoch)
+    fetcher.ask({}, session, -1)
+    assert counts.more(TOPICS + "totalfetchrequests_total", topic="t") == 200
