@@ -633,6 +633,7 @@ static void fetch_handle(struct request *r)
     if (!DECODE(r, fetch_request, &f->request))
         return;
     DROP_NAMED_AGAIN(r->arena, f->request.topics, FETCH_KEY, partitions, FETCH_INDEX);
+    r->flavor = fetch_replica(f) >= 0 ? REQUEST_OF_FOLLOWER : REQUEST_OF_CONSUMER;
     enum kafka_error error =
         fetch_session_begin(r->s->fetch_sessions, r->version, &f->request, &f->turn, &f->session, &items, &count);
     if (error != ERR_NONE) {
@@ -640,7 +641,6 @@ static void fetch_handle(struct request *r)
         fail(f, error);
         return;
     }
-    r->flavor = fetch_replica(f) >= 0 ? REQUEST_OF_FOLLOWER : REQUEST_OF_CONSUMER;
     f->denied = fetch_replica(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
     f->most = most_bytes(f);
     take_items(f, items, count);

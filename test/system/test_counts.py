@@ -1,6 +1,7 @@
 """What is counted, request by request: as often as Apache's broker counts it."""
 
 from confluent_kafka.admin import AdminClient, NewTopic
+from harness import wait_until
 from test_exporter import samples, scrape, told  # noqa: F401 (a fixture)
 from test_fetch import Fetcher
 
@@ -59,3 +60,13 @@ def test_fetches_of_many_partitions_are_counted_together(told):  # noqa: F811
         fetcher.ask({}, session, epoch)
     fetcher.ask({}, session, -1)
     assert counts.more(TOPICS + "totalfetchrequests_total", topic="t") == 200
+
+
+def test_a_fetch_that_is_refused_for_its_session_is_a_consumers(told):  # noqa: F811
+    name, fetcher = REQUESTS + "totaltimems_count", Fetcher(told)
+    assert fetcher.ask({}, 12345, 1)[0] == 70  # FETCH_SESSION_ID_NOT_FOUND
+
+    def count(request):
+        return samples(scrape(told.http)).get((name, (("request", request),)))
+    wait_until(lambda: count("FetchConsumer") == 1, "the fetch that was answered")
+    assert count("Fetch") == 1
