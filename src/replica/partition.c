@@ -219,6 +219,31 @@ static void flush_appended(struct partition *p, struct plog *log, struct leader_
     lock_release(&p->lock);
 }
 
+/* Errors that clients run into as things go, and what is said of by meters of its own. */
+static bool append_error_is_usual(enum kafka_error error)
+{
+    switch (error) {
+    case ERR_NONE:
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_MESSAGE_TOO_LARGE:
+    case ERR_RECORD_LIST_TOO_LARGE:
+    case ERR_CORRUPT_MESSAGE:
+    case ERR_KAFKA_STORAGE_ERROR:
+    case ERR_UNKNOWN_TOPIC_ID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void partition_count_append(struct partition *p, enum kafka_error error)
+{
+    partition_mark(p, TOPIC_TOTAL_PRODUCE, 1);
+    if (!append_error_is_usual(error))
+        partition_mark(p, TOPIC_FAILED_PRODUCE, 1);
+}
+
 static void append_in(struct partition *p, int32_t leader_epoch, struct partition_append *const *appends, int count)
 {
     struct leader_append *to_log[LEADER_APPENDS];
@@ -241,6 +266,8 @@ static void append_in(struct partition *p, int32_t leader_epoch, struct partitio
     lock_release(&p->lock);
     if (to_flush != NULL)
         flush_appended(p, to_flush, to_log, n, epoch);
+    for (int i = 0; i < count; i++)
+        partition_count_append(p, appends[i]->log.error);
 }
 
 void partition_append_all(struct partition *p, struct partition_append *const *appends, int count)

@@ -53,6 +53,9 @@ void partition_unref(struct partition *p);
 
 /* Something has happened to its topic, for those who count. */
 void partition_mark(struct partition *p, enum topic_meter which, int64_t n);
+/* Somebody wanted to append to it, be it a client, a coordinator or a marker, and this came of it. Who appends by the
+ * functions below is counted there. */
+void partition_count_append(struct partition *p, enum kafka_error error);
 /* Of records that are sent to a follower. */
 void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes);
 const char *partition_topic(const struct partition *p);

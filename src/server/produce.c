@@ -130,24 +130,6 @@ static bool tells_start(enum kafka_error error)
     return error != ERR_CORRUPT_MESSAGE && error != ERR_MESSAGE_TOO_LARGE;
 }
 
-/* Errors that clients run into as things go, and what is said of by meters of its own. */
-static bool produce_error_is_usual(enum kafka_error error)
-{
-    switch (error) {
-    case ERR_NONE:
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_MESSAGE_TOO_LARGE:
-    case ERR_RECORD_LIST_TOO_LARGE:
-    case ERR_CORRUPT_MESSAGE:
-    case ERR_KAFKA_STORAGE_ERROR:
-    case ERR_UNKNOWN_TOPIC_ID:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void count_produced(struct partition *p, const struct prepared *records, enum kafka_error error)
 {
     static const enum topic_meter flaws[] = {[FLAW_NO_KEY] = BROKER_NO_KEY,
@@ -160,8 +142,6 @@ static void count_produced(struct partition *p, const struct prepared *records, 
         partition_mark(p, TOPIC_BYTES_REJECTED, records->received);
     if (records->flaw > FLAW_OTHER)
         partition_mark(p, flaws[records->flaw], 1);
-    if (!produce_error_is_usual(error))
-        partition_mark(p, TOPIC_FAILED_PRODUCE, 1);
 }
 
 /* Once. Any thread that has the request. False: it is not done, as it takes longer than `budget` has left. */
@@ -197,6 +177,7 @@ static void refuse_records(struct produce *pr, struct produced *x, const struct 
     if (tells_start(x->flaw))
         x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
     count_produced(item->partition, &x->prepared, x->flaw);
+    partition_count_append(item->partition, x->flaw);
 }
 
 static enum kafka_error note_append(struct produced *x, struct commit_item *item)
@@ -233,7 +214,6 @@ static void append_or_settle(struct produce *pr, int32_t i)
     struct commit_item *item = &pr->wait.items[i];
     struct request *r = pr->wait.r;
     ensure(x->is_prepared);
-    partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
     if (x->flaw != ERR_NONE) {
         refuse_records(pr, x, item);
         commit_settle(&pr->wait, i, x->flaw);
@@ -268,6 +248,8 @@ static enum kafka_error produce_find_partition(struct produce *pr, struct produc
         return ERR_INVALID_REQUIRED_ACKS;
     if (topic_is_internal(x->topic) && !str_is(r->client_id, "__admin_client")) {
         x->out->error_message = STR_LIT("Cannot append to an internal topic");
+        if (item->partition != NULL)
+            partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
     return missing;

@@ -1,5 +1,6 @@
 """What is counted, request by request: as often as Apache's broker counts it."""
 
+import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
 from harness import wait_until
 from test_exporter import samples, scrape, told  # noqa: F401 (a fixture)
@@ -70,3 +71,22 @@ def test_a_fetch_that_is_refused_for_its_session_is_a_consumers(told):  # noqa: 
         return samples(scrape(told.http)).get((name, (("request", request),)))
     wait_until(lambda: count("FetchConsumer") == 1, "the fetch that was answered")
     assert count("Fetch") == 1
+
+
+def test_what_coordinators_append_is_produced_too(told):  # noqa: F811
+    """The positions of a group, and the state of a transaction with its marker."""
+    create(told, "t", 1)
+    producer = confluent_kafka.Producer({"bootstrap.servers": told.bootstrap, "transactional.id": "x"})
+    producer.init_transactions()
+    counts, total, failed = Counts(told), TOPICS + "totalproducerequests_total", TOPICS + "failedproducerequests_total"
+    producer.begin_transaction()
+    producer.produce("t", b"x")
+    producer.commit_transaction()
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": told.bootstrap, "group.id": "g"})
+    consumer.commit(offsets=[confluent_kafka.TopicPartition("t", 0, 1)], asynchronous=False)
+    consumer.close()
+    assert counts.more(total, topic="t") == 2
+    assert counts.more(total, topic="__consumer_offsets") == 1
+    wait_until(lambda: samples(scrape(told.http))[(total, (("topic", "__transaction_state"),))] == 4, "that it is complete")
+    assert counts.more(total) == 2 + 1 + 3
+    assert counts.more(failed) == 0
