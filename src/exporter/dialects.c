@@ -87,6 +87,11 @@ struct dialect *dialect_of_file(const char *path, bool totals, struct fail *fail
     return d;
 }
 
+struct rules_protection dialect_protection(const struct dialect *d)
+{
+    return d->count > 0 ? rules_protection(d->parts[0]) : (struct rules_protection){0};
+}
+
 bool dialect_looks_at_values(const struct dialect *d)
 {
     bool any = false;

@@ -15,6 +15,8 @@ struct dialect;
 struct dialect *dialect_new(const char *name);
 /* The operator's own file. Counters' names end in _total if `totals`. */
 struct dialect *dialect_of_file(const char *path, bool totals, struct fail *fail);
+/* What the operator's file asks of the server. */
+struct rules_protection dialect_protection(const struct dialect *d);
 /* Only these names, for who gathers from now on; of a dialect with one file of rules. Takes the filter. Any thread. */
 void dialect_filter(struct dialect *d, struct name_filter *f);
 void dialect_free(struct dialect *d);

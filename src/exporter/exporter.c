@@ -282,6 +282,20 @@ static bool is_old_agent(const char *name)
     return *p == '\0' || atoi(p + 1) < 1;
 }
 
+/* An agent of Java would: what its file protects is not to be open to whoever comes, only because nobody has seen that
+ * the keys are others here. */
+static bool protects_as_asked(const struct exporter *e, struct rules_protection asked, const char *file,
+                              struct fail *fail)
+{
+    const char *users = e->config->barnabas_http_users;
+    if (asked.login && (users == NULL || *users == '\0'))
+        return fail_set(fail, "%s: httpServer.authentication has no effect here; set barnabas.http.users instead",
+                        file);
+    if (asked.tls && !e->config->barnabas_http_ssl_enable)
+        return fail_set(fail, "%s: httpServer.ssl has no effect here; set barnabas.http.ssl.enable instead", file);
+    return true;
+}
+
 /* [HOST:]PORT:FILE */
 static bool add_jmx_exporter(struct exporter *e, const char *name, const char *arguments, struct fail *fail)
 {
@@ -295,7 +309,8 @@ static bool add_jmx_exporter(struct exporter *e, const char *name, const char *a
     struct dialect *d = dialect_of_file(file + 1, !old, fail);
     if (d == NULL)
         return fail_wrap(fail, "%s", said);
-    if (!add_address(e, said, address, fail)) {
+    bool ok = protects_as_asked(e, dialect_protection(d), file + 1, fail) || fail_wrap(fail, "%s", said);
+    if (!ok || !add_address(e, said, address, fail)) {
         dialect_free(d);
         return false;
     }

@@ -2,7 +2,8 @@
  * The rules of Prometheus' jmx_exporter: how attributes of beans become samples. What operators have in their files
  * works here as it does there; the dialects that barnabas knows are such files, too. Of a file's keys those count that
  * say what is exported: rules (pattern, name, labels, type, value, valueFactor, help), lowercaseOutputName,
- * lowercaseOutputLabelNames, and which beans are left out; patterns are in Java's syntax. The others are about Java.
+ * lowercaseOutputLabelNames, and which beans are left out; patterns are in Java's syntax. How its server is to be
+ * protected is known, and up to who has that server. The others are about Java.
  *
  * Two keys are our own, for what is not in JMX, and count for the rules below them. `summaries: true`: a rule's type
  * may be SUMMARY, where a name that ends in _count or _sum is that of a sample of the family without the end; and
@@ -40,6 +41,12 @@ struct rules;
 struct rules *rules_parse(struct str yaml, const char *place, bool totals, struct fail *fail);
 struct rules *rules_read(const char *path, bool totals, struct fail *fail);
 void rules_free(struct rules *r);
+
+/* What a file asks of the server that tells what its rules make: httpServer.authentication, httpServer.ssl. */
+struct rules_protection {
+    bool login, tls;
+};
+struct rules_protection rules_protection(const struct rules *r);
 
 /* A bean comes; one thread at a time, as what follows. False: nothing of it is exported. */
 bool rules_take(struct rules *r, const struct bean *b);

@@ -208,6 +208,17 @@ static bool take_beans(struct reading *d, const yaml_node_t *n, struct bean_patt
     return true;
 }
 
+/* Of its server; where nothing stands behind a key it asks for nothing. */
+static bool take_server_member(struct reading *d, const char *key, const yaml_node_t *value, void *ctx UNUSED)
+{
+    bool asks = value->type != YAML_SCALAR_NODE || value->data.scalar.length > 0;
+    if (strcmp(key, "authentication") == 0)
+        d->rules->protection.login = asks;
+    else if (strcmp(key, "ssl") == 0)
+        d->rules->protection.tls = asks;
+    return true;
+}
+
 static bool take_member(struct reading *d, const char *key, const yaml_node_t *value, void *ctx UNUSED)
 {
     struct rules *r = d->rules;
@@ -225,6 +236,8 @@ static bool take_member(struct reading *d, const char *key, const yaml_node_t *v
         return take_beans(d, value, &r->wanted, &r->wanted_count);
     if (strcmp(key, "blacklistObjectNames") == 0 || strcmp(key, "excludeObjectNames") == 0)
         return take_beans(d, value, &r->unwanted, &r->unwanted_count);
+    if (strcmp(key, "httpServer") == 0 && value->type == YAML_MAPPING_NODE)
+        return each_member(d, value, take_server_member, NULL);
     return true; /* about Java: how it is reached, and when */
 }
 
@@ -267,6 +280,11 @@ struct rules *rules_parse(struct str yaml, const char *place, bool totals, struc
         r->items[r->count++] = (struct rule){.factor = 1};
     }
     return r;
+}
+
+struct rules_protection rules_protection(const struct rules *r)
+{
+    return r->protection;
 }
 
 static pcre2_code *compile_filter(const char *pattern, struct fail *fail)

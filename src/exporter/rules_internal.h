@@ -42,6 +42,7 @@ struct rules {
     int count;
     bool lower_names, lower_labels, totals;
     bool summaries, unquotes;               /* our own keys; see rules.h */
+    struct rules_protection protection;     /* that the file asks for */
     struct name_filter *filter;             /* NULL: all names */
     struct bean_pattern *wanted, *unwanted; /* no wanted ones: all */
     int wanted_count, unwanted_count;

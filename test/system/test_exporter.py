@@ -590,3 +590,21 @@ def test_does_not_start_with_what_cannot_be_had(zookeeper, tmp_path, settings, e
     broker.launch()
     assert broker.process.wait(60) == 1
     assert said in broker.text(), broker.text()
+
+
+@pytest.mark.parametrize("server, key, value, said", [
+    ("authentication: {basic: {username: u, password: p}}", "barnabas.http.users", "u:p", "httpServer.authentication has no effect here; set barnabas.http.users instead"),
+    ("ssl: {certificate: {alias: a}}", "barnabas.http.ssl.enable", "true", "httpServer.ssl has no effect here; set barnabas.http.ssl.enable instead"),
+], ids=["users", "encryption"])
+def test_what_an_agent_protects_is_not_open(zookeeper, tmp_path, server, key, value, said):
+    rules = tmp_path / "rules.yml"
+    rules.write_text(f"httpServer:\n  {server}\n  threads: {{minimum: 1}}\n")
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})
+    broker.env["KAFKA_OPTS"] = f"-javaagent:/x/jmx_prometheus_javaagent-1.0.1.jar=127.0.0.1:0:{rules}"
+    broker.properties.update({"ssl.keystore.type": "PEM", "ssl.keystore.location": Authority(tmp_path / "ca").issue("server")})
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert said in broker.text(), broker.text()
+    broker.properties[key] = value
+    broker.start()
+    broker.stop()
