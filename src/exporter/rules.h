@@ -1,9 +1,9 @@
 /*
  * The rules of Prometheus' jmx_exporter: how attributes of beans become samples. What operators have in their files
  * works here as it does there; the dialects that barnabas knows are such files, too. Of a file's keys those count that
- * say what is exported: rules (pattern, name, labels, type, value, valueFactor, help), lowercaseOutputName,
- * lowercaseOutputLabelNames, and which beans are left out; patterns are in Java's syntax. How its server is to be
- * protected is known, and up to who has that server. The others are about Java.
+ * say what is exported: rules (pattern, name, labels, type, value, valueFactor, help, attrNameSnakeCase),
+ * lowercaseOutputName, lowercaseOutputLabelNames, and which beans and attributes are left out; patterns are in Java's
+ * syntax. How its server is to be protected is known, and up to who has that server. The others are about Java.
  *
  * Two keys are our own, for what is not in JMX, and count for the rules below them. `summaries: true`: a rule's type
  * may be SUMMARY, where a name that ends in _count or _sum is that of a sample of the family without the end; and

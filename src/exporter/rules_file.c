@@ -167,7 +167,9 @@ static bool take_rule_member(struct reading *d, const char *key, const yaml_node
         return take_type(d, value, &rule->type);
     if (strcmp(key, "labels") == 0)
         return take_labels(d, value, rule);
-    if (strcmp(key, "cache") == 0 || strcmp(key, "attrNameSnakeCase") == 0)
+    if (strcmp(key, "attrNameSnakeCase") == 0)
+        return take_bool(d, value, &rule->snake_case);
+    if (strcmp(key, "cache") == 0)
         return take_bool(d, value, &ignored);
     return complain(d, value, "a rule has no such key");
 }
@@ -185,6 +187,7 @@ static bool take_rules(struct reading *d, const yaml_node_t *n)
             return false;
         if (rule->labels != NULL && rule->name == NULL)
             return complain(d, item(d, n, i), "a rule with labels needs a name");
+        d->rules->any_snake_case |= rule->snake_case;
     }
     return true;
 }
@@ -206,6 +209,33 @@ static bool take_beans(struct reading *d, const yaml_node_t *n, struct bean_patt
             return complain(d, name, arena_printf(&d->rules->memory, "%s: %s", text, why).p);
     }
     return true;
+}
+
+static bool take_excluded(struct reading *d, const char *bean, const yaml_node_t *value, void *ctx UNUSED)
+{
+    struct excluded *x = &d->rules->excluded[d->rules->excluded_count++];
+    const char *why;
+    int count = item_count(value);
+    if (!bean_pattern_parse(str_of(bean), &x->bean, &why))
+        return complain(d, value, arena_printf(&d->rules->memory, "%s: %s", bean, why).p);
+    if (!x->bean.exact)
+        return complain(d, value, "one bean is expected here, without * and ?");
+    if (count < 0)
+        return complain(d, value, "a list of attributes is expected here");
+    x->attributes = ARENA_ARRAY(&d->rules->memory, const char *, (size_t)count);
+    for (; x->count < count; x->count++)
+        if (!take_scalar(d, item(d, value, x->count), &x->attributes[x->count]))
+            return false;
+    return true;
+}
+
+static bool take_all_excluded(struct reading *d, const yaml_node_t *n)
+{
+    if (n->type != YAML_MAPPING_NODE)
+        return complain(d, n, "beans with their attributes are expected here");
+    size_t count = (size_t)(n->data.mapping.pairs.top - n->data.mapping.pairs.start);
+    d->rules->excluded = ARENA_ARRAY(&d->rules->memory, struct excluded, count);
+    return each_member(d, n, take_excluded, NULL);
 }
 
 /* Of its server; where nothing stands behind a key it asks for nothing. */
@@ -236,6 +266,10 @@ static bool take_member(struct reading *d, const char *key, const yaml_node_t *v
         return take_beans(d, value, &r->wanted, &r->wanted_count);
     if (strcmp(key, "blacklistObjectNames") == 0 || strcmp(key, "excludeObjectNames") == 0)
         return take_beans(d, value, &r->unwanted, &r->unwanted_count);
+    if (strcmp(key, "excludeObjectNameAttributes") == 0)
+        return take_all_excluded(d, value);
+    if (strcmp(key, "includeObjectNameAttributes") == 0)
+        return complain(d, value, "this key is not known here; includeObjectNames and rules can say the same");
     if (strcmp(key, "httpServer") == 0 && value->type == YAML_MAPPING_NODE)
         return each_member(d, value, take_server_member, NULL);
     return true; /* about Java: how it is reached, and when */

@@ -19,6 +19,7 @@ struct rule {
     const char *value;   /* NULL: the attribute's */
     const char *help;
     double factor;
+    bool snake_case; /* attributes are called one_minute_rate where it is matched */
     enum sample_type type;
     struct label *labels;
     int label_count;
@@ -26,6 +27,13 @@ struct rule {
 
 struct name_filter {
     pcre2_code *pattern;
+};
+
+/* Attributes of one bean that are left out. */
+struct excluded {
+    struct bean_pattern bean;
+    const char **attributes;
+    int count;
 };
 
 struct family_entry;
@@ -46,6 +54,10 @@ struct rules {
     struct name_filter *filter;             /* NULL: all names */
     struct bean_pattern *wanted, *unwanted; /* no wanted ones: all */
     int wanted_count, unwanted_count;
+    struct excluded *excluded;
+    int excluded_count;
+    const struct excluded *left_out; /* of the bean that has come; NULL: nothing */
+    bool any_snake_case;
     struct texts looked_at; /* keys whose values some pattern looks at */
     struct texts telling;   /* words that may make a difference in any value */
     bool looks_at_all;
@@ -53,7 +65,7 @@ struct rules {
     pcre2_match_context *context;  /* with a bound on how long a match may be looked for */
     struct family_entry *families; /* uthash, by name */
     struct form *forms;            /* uthash, by what they are kept for */
-    struct strbuf text, key;
+    struct strbuf text, key, snake_name, snake_text;
     size_t shape_len; /* of the bean that has come, in `key` */
 };
 

@@ -56,10 +56,12 @@ struct matched {
     uint32_t group_count;
 };
 
-static bool find_rule(struct rules *r, struct str subject, struct matched *out)
+static bool find_rule(struct rules *r, struct matched *out)
 {
     for (int i = 0; i < r->count; i++) {
         const struct rule *rule = &r->items[i];
+        const struct strbuf *text = rule->snake_case ? &r->snake_text : &r->text;
+        const struct str subject = {text->p, (int32_t)text->len};
         *out = (struct matched){.rule = rule, .subject = subject};
         if (rule->pattern == NULL)
             return true;
@@ -96,6 +98,28 @@ static void expand(const struct matched *m, const char *text, struct strbuf *out
     }
 }
 
+static void expand_help(const struct matched *m, struct strbuf *out)
+{
+    if (m->rule->help == NULL || strpbrk(m->rule->help, "$\\") == NULL)
+        return; /* as it stands */
+    strbuf_puts(out, "");
+    expand(m, m->rule->help, out);
+}
+
+/* OneMinuteRate is one_minute_rate. */
+static void write_snake_case(struct strbuf *out, const char *name)
+{
+    bool before = true;
+    strbuf_clear(out);
+    for (const char *p = name; *p != '\0'; p++) {
+        bool upper = isupper((unsigned char)*p);
+        if (upper && !before)
+            strbuf_puts(out, "_");
+        strbuf_add(out, &(char){(char)tolower((unsigned char)*p)}, 1);
+        before = upper || *p == '_';
+    }
+}
+
 /* As Prometheus allows names to be: runs of other characters become one _. */
 static void make_safe(struct strbuf *name, size_t from, bool lower)
 {
@@ -120,6 +144,7 @@ struct outcome {
     const struct rule *rule;
     struct strbuf name;
     const char *part;    /* of a summary, which is no more at the name's end */
+    struct strbuf help;  /* NULL: the rule's is what it says */
     struct strbuf texts; /* of labels, not escaped */
     struct {
         size_t name, name_len, value_len; /* where the name is, behind which the value lies */
@@ -132,6 +157,7 @@ struct outcome {
 static void outcome_deinit(struct outcome *o)
 {
     strbuf_deinit(&o->name);
+    strbuf_deinit(&o->help);
     strbuf_deinit(&o->texts);
 }
 
@@ -221,7 +247,8 @@ static void add_value_text(struct strbuf *out, const struct bean_attribute *a)
 }
 
 /* What patterns are matched with: domain<key=value, key=value><>attribute: value */
-static void write_subject(struct strbuf *out, const struct bean *b, const struct bean_attribute *a)
+static void write_subject(struct strbuf *out, const struct bean *b, const struct bean_attribute *a,
+                          const char *attribute)
 {
     strbuf_clear(out);
     strbuf_printf(out, "%s<", b->domain);
@@ -229,8 +256,17 @@ static void write_subject(struct strbuf *out, const struct bean *b, const struct
         strbuf_printf(out, "%s%s=", i > 0 ? ", " : "", b->keys[i].key);
         strbuf_str(out, b->keys[i].value);
     }
-    strbuf_printf(out, "><>%s: ", a->name);
+    strbuf_printf(out, "><>%s: ", attribute);
     add_value_text(out, a);
+}
+
+static void write_subjects(struct rules *r, const struct bean *b, const struct bean_attribute *a)
+{
+    write_subject(&r->text, b, a, a->name);
+    if (!r->any_snake_case)
+        return;
+    write_snake_case(&r->snake_name, a->name);
+    write_subject(&r->snake_text, b, a, r->snake_name.p);
 }
 
 static size_t length_without(struct strbuf name, const char *end)
@@ -269,12 +305,13 @@ static bool work_out(struct rules *r, const struct bean *b, const struct bean_at
 {
     struct matched m;
     *o = (struct outcome){0};
-    write_subject(&r->text, b, a);
-    if (!find_rule(r, (struct str){r->text.p, (int32_t)r->text.len}, &m))
+    write_subjects(r, b, a);
+    if (!find_rule(r, &m))
         return false;
     o->rule = m.rule;
+    expand_help(&m, &o->help);
     if (m.rule->name == NULL)
-        name_by_bean(r, b, a->name, o);
+        name_by_bean(r, b, m.rule->snake_case ? r->snake_name.p : a->name, o);
     else
         name_by_rule(r, &m, o);
     make_safe(&o->name, 0, r->lower_names);
@@ -296,7 +333,7 @@ static const struct family *find_family(struct rules *r, struct outcome *o)
         return &e->family;
     e = ARENA_NEW(&r->memory, struct family_entry);
     e->family = (struct family){.name = arena_cstr(&r->memory, (struct str){o->name.p, (int32_t)o->name.len}),
-                                .help = o->rule->help,
+                                .help = o->help.p != NULL ? arena_cstr(&r->memory, str_of(o->help.p)) : o->rule->help,
                                 .type = o->rule->type,
                                 .number = (int64_t)HASH_COUNT(r->families)};
     HASH_ADD_KEYPTR(hh, r->families, e->family.name, o->name.len, e);
@@ -490,6 +527,21 @@ static bool try_marks(struct rules *r, const struct bean *b, const struct bean_a
     return !out->exported || make_pieces(o, &marks, b->key_count, out);
 }
 
+/* What a help says of values is of the first bean that came, as with jmx_exporter: not of marks. */
+static const struct family *find_family_for(struct rules *r, const struct bean *b, const struct bean_attribute *a,
+                                            struct outcome *o)
+{
+    struct strbuf of_marks = o->help;
+    struct outcome real;
+    if (of_marks.p != NULL) {
+        (void)work_out(r, b, a, &real);
+        o->help = real.help;
+        real.help = of_marks;
+        outcome_deinit(&real);
+    }
+    return find_family(r, o);
+}
+
 static void find_form(struct rules *r, const struct bean *b, const struct bean_attribute *a, struct form *out)
 {
     struct form other = {0};
@@ -500,7 +552,7 @@ static void find_form(struct rules *r, const struct bean *b, const struct bean_a
                   first.is_constant != second.is_constant || (first.is_constant && first.constant != second.constant) ||
                   (out->exported && strcmp(first.name.p, second.name.p) != 0);
     if (out->exported && !out->varies) {
-        out->family = find_family(r, &first);
+        out->family = find_family_for(r, b, a, &first);
         out->part = first.part;
         out->factor = first.rule->factor;
         out->is_constant = first.is_constant;
@@ -580,11 +632,21 @@ static bool apply_form(const struct form *f, const struct bean *b, const struct 
     return true;
 }
 
+static bool is_left_out(const struct excluded *of, const char *attribute)
+{
+    for (int i = 0; i < of->count; i++)
+        if (strcmp(of->attributes[i], attribute) == 0)
+            return true;
+    return false;
+}
+
 bool rules_apply(struct rules *r, const struct bean *b, const struct bean_attribute *a, struct strbuf *labels,
                  struct sample *out)
 {
-    const struct form *f = a->value.kind != VALUE_TEXT ? form_for(r, b, a) : NULL;
     strbuf_clear(labels);
+    if (r->left_out != NULL && is_left_out(r->left_out, a->name))
+        return false;
+    const struct form *f = a->value.kind != VALUE_TEXT ? form_for(r, b, a) : NULL;
     bool ok = f == NULL || f->varies ? apply_in_full(r, b, a, labels, out) : apply_form(f, b, a, labels, out);
     out->labels = (struct str){labels->p != NULL ? labels->p : "", (int32_t)labels->len};
     return ok;
@@ -603,6 +665,10 @@ bool rules_take(struct rules *r, const struct bean *b)
     if ((r->wanted_count > 0 && !matches_one(r->wanted, r->wanted_count, b)) ||
         matches_one(r->unwanted, r->unwanted_count, b))
         return false;
+    r->left_out = NULL;
+    for (int i = 0; i < r->excluded_count; i++)
+        if (bean_pattern_matches(&r->excluded[i].bean, b))
+            r->left_out = &r->excluded[i];
     write_shape(r, &r->key, b);
     r->shape_len = r->key.len;
     return true;
@@ -643,6 +709,8 @@ void rules_free(struct rules *r)
     pcre2_match_context_free(r->context);
     strbuf_deinit(&r->text);
     strbuf_deinit(&r->key);
+    strbuf_deinit(&r->snake_name);
+    strbuf_deinit(&r->snake_text);
     arena_deinit(&r->memory);
     free(r);
 }

@@ -25,7 +25,14 @@ RECORDS, SIZE = 10000, 100
 OWN = r"""
 lowercaseOutputLabelNames: true
 blacklistObjectNames: ['kafka.network:*', 'kafka.log:type=Log,name=Size,*', 'java.lang:*']
+excludeObjectNameAttributes:
+  'kafka.log:type=Log,name=LogEndOffset,topic=t,partition=1': [Value]
 rules:
+- pattern: 'kafka.server<type=BrokerTopicMetrics, name=(\w+)PerSec, topic=t><>(one_minute_rate)'
+  name: snake_$1_$2
+  attrNameSnakeCase: true
+- pattern: 'kafka.server<type=BrokerTopicMetrics, name=BytesOutPerSec, topic=t><>fifteen_minute_rate'
+  attrNameSnakeCase: true
 - pattern: 'kafka.server<type=KafkaServer, name=ClusterId><>Value: (.{3}).*'
   name: cluster_begins
   value: 1
@@ -331,11 +338,11 @@ def test_rules_of_an_operators_own(make_broker, ensemble, tmp_path):
     for kind in Apache, Barnabas:
         broker = with_agent(make_broker, kind, rules, **{"zookeeper.connect": ensemble.chroot().connect})
         load(broker)
-        found[kind] = {k: v for k, v in samples(scrape(broker.http), kind is Barnabas).items() if k[0].startswith(("in_", "end_", "cluster_begins"))}
+        found[kind] = {k: v for k, v in samples(scrape(broker.http), kind is Barnabas).items() if k[0].startswith(("in_", "end_", "cluster_begins", "snake_", "kafka_server_BrokerTopicMetrics_fifteen"))}
         broker.stop()
 
     def without_what_differs(values):  # the cluster's id, and how batches were made up
-        return {(name, tuple((k, v) for k, v in labels if k not in ("half",) and not (name == "in_Bytes_total" and k == "last"))): None if "Bytes" in name else v
+        return {(name, tuple((k, v) for k, v in labels if k not in ("half",) and not (name == "in_Bytes_total" and k == "last"))): None if "Bytes" in name or name.endswith("_rate") else v
                 for (name, labels), v in values.items() if "consumer_offsets" not in name}
     assert without_what_differs(found[Barnabas]) == without_what_differs(found[Apache])
     assert found[Barnabas][("in_Messages_total", (("last", "0"), ("topic", "t")))] == RECORDS / 1000

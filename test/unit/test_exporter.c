@@ -90,6 +90,19 @@ static const struct meaning {
      BYTES_IN, "Sum", "of_bytesinpersec_sum{} 27 summary"},
     {"summaries: true\nrules:\n- pattern: Count\n  name: a_count\n  type: COUNTER", BYTES_IN, "Count",
      "a_count{} 27 counter"},
+    {"rules:\n- pattern: name=(\\w+)PerSec><>(one_minute)_rate\n  name: $1_$2\n  attrNameSnakeCase: true", BYTES_IN,
+     "OneMinuteRate", "BytesIn_one_minute{} 27 untyped"},
+    {"rules:\n- pattern: 99th\n  attrNameSnakeCase: true", BYTES_IN, "99thPercentile",
+     "kafka_server_BrokerTopicMetrics_99th_percentile{name=\"BytesInPerSec\"} 27 untyped"},
+    {"rules:\n- pattern: one_minute\n  name: no\n- pattern: OneMinute\n  name: yes", BYTES_IN, "OneMinuteRate",
+     "yes{} 27 untyped"},
+    {"excludeObjectNameAttributes:\n  'kafka.server:name=BytesInPerSec,type=BrokerTopicMetrics': [Count, MeanRate]",
+     BYTES_IN, "Count", ""},
+    {"excludeObjectNameAttributes:\n  'kafka.server:name=BytesInPerSec,type=BrokerTopicMetrics': [Count, MeanRate]",
+     BYTES_IN, "OneMinuteRate", "kafka_server_BrokerTopicMetrics_OneMinuteRate{name=\"BytesInPerSec\"} 27 untyped"},
+    {"excludeObjectNameAttributes:\n  'kafka.server:name=BytesInPerSec,type=BrokerTopicMetrics': [Count, MeanRate]",
+     BYTES_IN ",topic=t", "Count",
+     "kafka_server_BrokerTopicMetrics_Count{name=\"BytesInPerSec\",topic=\"t\"} 27 untyped"},
     {"unquoteLabelValues: true", "kafka.log:type=Log,logDirectory=\"/x,\\\"\\*\\n\"", "Size",
      "kafka_log_Log_Size{logDirectory=\"/x,\\\"*\\n\"} 27 untyped"},
 };
@@ -105,6 +118,29 @@ static void test_meanings(void **state UNUSED)
         rules_free(r);
         arena_deinit(&a);
     }
+}
+
+/* Of the first bean that comes, by the names that it has. */
+static void test_a_help_names_what_was_matched(void **state UNUSED)
+{
+    struct arena a = {0};
+    struct rules *r =
+        rules_of("rules:\n- pattern: 'name=(.+), topic=(.+)><>(.+):'\n  name: n_$3\n  help: $1 of $2, \\$5\n"
+                 "  labels: {topic: $2}\n- pattern: other\n  name: m\n  help: as it stands");
+    struct bean b = bean_of(BYTES_IN ",topic=t", &a), other = bean_of("other:type=x", &a);
+    struct bean_attribute count = {"Count", "long", bean_long(1)};
+    struct strbuf labels = {0};
+    struct sample s;
+    for (int i = 0; i < 2; i++) {
+        assert_true(rules_take(r, &b) && rules_apply(r, &b, &count, &labels, &s));
+        assert_string_equal(s.family->help, "BytesInPerSec of t, $5");
+        b = bean_of(BYTES_IN ",topic=u", &a);
+    }
+    assert_true(rules_take(r, &other) && rules_apply(r, &other, &count, &labels, &s));
+    assert_string_equal(s.family->help, "as it stands");
+    strbuf_deinit(&labels);
+    rules_free(r);
+    arena_deinit(&a);
 }
 
 static void test_texts_need_a_value(void **state UNUSED)
@@ -151,6 +187,9 @@ static const char *const malformed[][2] = {
     {"- a\n- b", "test:1: keys with values are expected here"},
     {"rules: []\nrules:\n- {pattern: a}", "test:2: this key is there already"},
     {"rules:\n- {pattern: a, pattern: b}", "test:2: this key is there already"},
+    {"excludeObjectNameAttributes: {'a:type=b,*': [c]}", "test:1: one bean is expected here"},
+    {"excludeObjectNameAttributes: {'a:type=b': c}", "test:1: a list of attributes is expected here"},
+    {"includeObjectNameAttributes: {'a:type=b': [c]}", "test:1: this key is not known here"},
     {"rules: [\n", "test:"},
     {"rules: \x01", "test:"},
 };
@@ -489,6 +528,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_meanings),
+        cmocka_unit_test(test_a_help_names_what_was_matched),
         cmocka_unit_test(test_texts_need_a_value),
         cmocka_unit_test(test_a_name_that_varies_takes_no_memory_again),
         cmocka_unit_test(test_malformed_files_are_refused),
