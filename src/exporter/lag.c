@@ -182,8 +182,8 @@ void lag_gather_native(const struct look *look, struct exposition *x)
         if (look->groups[i].coordinator == look->broker_id)
             native_group(&t, look, &look->groups[i]);
     strbuf_clear(&t.labels);
-    tell(&t, "barnabas_group_lag_unanswered", "Questions to brokers about offsets and groups that had no answer.",
-         look->unanswered);
+    tell(&t, "barnabas_group_lag_unanswered",
+         "Questions to brokers about offsets and groups that had no answer, or an error in it.", look->unanswered);
     strbuf_deinit(&t.labels);
 }
 

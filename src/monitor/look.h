@@ -98,7 +98,7 @@ struct look {
     int32_t transaction_count;
     struct leader_change leader_changes[LEADER_CHANGES_KEPT]; /* the newest first */
     int leader_change_count;
-    int32_t unanswered; /* questions; something may be missing */
+    int32_t unanswered; /* questions, or not in all that they were about; something may be missing */
 };
 
 void look_ref(struct look *l);

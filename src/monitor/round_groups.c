@@ -102,12 +102,20 @@ static void round_take_assignment(struct round *r, struct look_group *g, struct 
     g->idle_members += m.assigned_partitions.len <= 0;
 }
 
+/* A group may have gone since it was listed. */
+static bool is_answer(int16_t error)
+{
+    return error == ERR_NONE || error == ERR_GROUP_ID_NOT_FOUND;
+}
+
 static void take_descriptions(struct round *r, struct ask *a)
 {
     const struct describe_groups_response *response = a->response;
     struct arena *memory = &r->look->memory;
+    bool all = true;
     for (int32_t i = 0; i < response->groups.len; i++) {
         const struct describe_groups_described_group *from = &response->groups.items[i];
+        all &= is_answer(from->error_code);
         struct look_group *g = look_group(r->look, a->broker, from->group_id);
         if (g == NULL || g->described || from->error_code != ERR_NONE)
             continue;
@@ -118,6 +126,7 @@ static void take_descriptions(struct round *r, struct ask *a)
         for (int32_t m = 0; m < from->members.len; m++)
             round_take_assignment(r, g, from->members.items[m].member_assignment, &a->memory);
     }
+    r->look->unanswered += !all;
 }
 
 /* ---- Offsets ---- */
@@ -128,31 +137,40 @@ static int by_partition(const void *a, const void *b)
     return (x->partition > y->partition) - (x->partition < y->partition);
 }
 
+/* False: of some partition the answer has an error. */
+static bool take_commits_of_topic(struct round *r, struct look_group *g,
+                                  const struct offset_fetch_response_topics *topic)
+{
+    struct look_group_topic *to = look_group_topic(r->look, g, topic->name);
+    bool all = true;
+    if (to->commits != NULL)
+        return true;
+    to->commits = ARENA_ARRAY(&r->look->memory, struct look_commit, MAX(topic->partitions.len, 0) + 1);
+    for (int32_t i = 0; i < topic->partitions.len; i++) {
+        const struct offset_fetch_response_partitions *p = &topic->partitions.items[i];
+        all &= p->error_code == ERR_NONE;
+        if (p->error_code == ERR_NONE && p->committed_offset >= 0)
+            to->commits[to->commit_count++] = (struct look_commit){.partition = p->partition_index,
+                                                                   .offset = p->committed_offset,
+                                                                   .first = p->committed_offset,
+                                                                   .timestamp = LOOK_UNKNOWN};
+    }
+    qsort(to->commits, (size_t)to->commit_count, sizeof(*to->commits), by_partition);
+    return all;
+}
+
 static void take_commits(struct round *r, struct ask *a)
 {
     const struct offset_fetch_response *response = a->response;
+    bool all = true;
     for (int32_t i = 0; i < response->groups.len; i++) {
         const struct offset_fetch_response_group *from = &response->groups.items[i];
         struct look_group *g = look_group(r->look, a->broker, from->group_id);
-        if (g == NULL || from->error_code != ERR_NONE)
-            continue;
-        for (int32_t t = 0; t < from->topics.len; t++) {
-            const struct offset_fetch_response_topics *topic = &from->topics.items[t];
-            struct look_group_topic *to = look_group_topic(r->look, g, topic->name);
-            if (to->commits != NULL)
-                continue;
-            to->commits = ARENA_ARRAY(&r->look->memory, struct look_commit, MAX(topic->partitions.len, 0) + 1);
-            for (int32_t p = 0; p < topic->partitions.len; p++)
-                if (topic->partitions.items[p].error_code == ERR_NONE &&
-                    topic->partitions.items[p].committed_offset >= 0)
-                    to->commits[to->commit_count++] =
-                        (struct look_commit){.partition = topic->partitions.items[p].partition_index,
-                                             .offset = topic->partitions.items[p].committed_offset,
-                                             .first = topic->partitions.items[p].committed_offset,
-                                             .timestamp = LOOK_UNKNOWN};
-            qsort(to->commits, (size_t)to->commit_count, sizeof(*to->commits), by_partition);
-        }
+        all &= is_answer(from->error_code);
+        for (int32_t t = 0; g != NULL && from->error_code == ERR_NONE && t < from->topics.len; t++)
+            all &= take_commits_of_topic(r, g, &from->topics.items[t]);
     }
+    r->look->unanswered += !all;
 }
 
 static void ask_about(struct round *r, struct look_group *groups, int32_t count)

@@ -116,16 +116,19 @@ static int32_t count_topics(const struct place *about, size_t count)
 static void take_offsets(struct round *r, struct ask *a, bool ends)
 {
     const struct list_offsets_response *response = a->response;
+    bool all = true;
     for (int32_t t = 0; t < response->topics.len; t++) {
         const struct list_offsets_topic_response *from = &response->topics.items[t];
         struct look_topic *topic = look_topic(r->look, from->name);
         for (int32_t i = 0; topic != NULL && i < from->partitions.len; i++) {
             const struct list_offsets_partition_response *answer = &from->partitions.items[i];
             struct look_partition *p = look_partition(topic, answer->partition_index);
+            all &= answer->error_code == ERR_NONE;
             if (p != NULL && answer->error_code == ERR_NONE)
                 *(ends ? &p->end : &p->begin) = answer->offset;
         }
     }
+    r->look->unanswered += !all;
 }
 
 static void take_begins(struct round *r, struct ask *a)

@@ -7,8 +7,9 @@ import urllib.error
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, NewTopic, ResourcePatternType, ResourceType
 from harness import Apache, Barnabas, free_port, wait_until
+from test_acls import AUTHORIZER
 from test_exporter import samples, scrape, status
 
 HOSTILE = 'a "group" <script> \\ é'
@@ -264,6 +265,19 @@ def test_what_nobody_answers_is_not_told(make_broker, ensemble):
     assert lags and all(dict(labels)["partition"] != "1" or value == -1 for labels, value in
                         ((labels, found["kafka_consumergroup_lag", labels]) for labels in lags))
     assert status(first.http, "readyz") == 200
+
+
+def test_an_error_in_an_answer_is_none(make_broker):
+    """As of a partition whose leader changes; or of a topic that the brokers themselves must not see."""
+    port = free_port()
+    broker = make_broker(**{"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}", "allow.everyone.if.no.acl.found": "true", **AUTHORIZER})
+    broker.http = port
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("t", 1, 1)])["t"].result()
+    assert one(tell(broker, "metrics"), "barnabas_group_lag_unanswered") == 0
+    denied = AclBinding(ResourceType.TOPIC, "t", ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", AclOperation.DESCRIBE, AclPermissionType.DENY)
+    admin.create_acls([denied])[denied].result()
+    wait_until(lambda: one(tell(broker, "metrics"), "barnabas_group_lag_unanswered") > 0, "another look")
 
 
 def test_a_broker_that_hangs_holds_up_nobody(make_broker, ensemble):
