@@ -55,7 +55,8 @@ struct connection;
 struct exchange_account {
     const void *of; /* NULL: it is not counted */
     int64_t queue_us, local_us, remote_us;
-    int64_t answered_us; /* when */
+    int64_t answered_us;          /* when */
+    int64_t rebuild_us, unfolded; /* of records in another format */
     int32_t body_len, throttle_ms;
     int16_t key, version;
     char *log; /* what is to be logged of it; NULL: nothing */

@@ -22,6 +22,7 @@ struct source {
     struct decoder *decoder;
     uint8_t *window;
     int64_t *budget; /* NULL: none */
+    int64_t unfolded;
     bool bad;
 };
 
@@ -47,6 +48,7 @@ static bool refill(struct source *s)
     }
     s->at = s->window;
     s->end = s->window + n;
+    s->unfolded += n;
     if (s->budget != NULL && (*s->budget -= n) < 0)
         s->bad = true;
     return !s->bad;
@@ -281,6 +283,7 @@ static bool unwrap(struct record_iter *it, struct bytes wrapped)
     if (n == 0) {
         it->source.at = arena_copy(it->arena, set.p, set.len);
         it->source.end = it->source.at + set.len;
+        it->source.unfolded = (int64_t)set.len;
     }
     strbuf_deinit(&set);
     return n == 0;
@@ -350,6 +353,11 @@ struct record_iter *record_iter_new_skipping(const struct batch *b, struct arena
 void record_iter_allow_bad_crc(struct record_iter *it)
 {
     it->bad_crc_is_fine = true;
+}
+
+int64_t record_iter_unfolded(const struct record_iter *it)
+{
+    return it->source.unfolded;
 }
 
 void record_iter_limit(struct record_iter *it, int64_t *budget)

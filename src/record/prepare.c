@@ -6,6 +6,7 @@
  *     in place   a v2 batch in the codec that is wanted stays as it is, but for its latest timestamp
  *     rebuild    of all else one v2 batch is made: of old formats, of another codec, of gaps between offsets
  */
+#include "base/clock.h"
 #include "record/record_internal.h"
 
 /* Faulty records are reported one by one, but nobody needs to hear of a thousand. */
@@ -236,6 +237,10 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
         if (error == ERR_NONE)
             keep_record(p, &r);
     }
+    if (batch_codec(b) != CODEC_NONE)
+        p->out->unfolded += BATCH_HEADER_SIZE + record_iter_unfolded(it);
+    else if (p->target != CODEC_NONE)
+        p->out->unfolded += b->size;
     record_iter_free(it);
     arena_deinit(&scratch);
     if (!may_look_at(p, 0))
@@ -255,6 +260,7 @@ static enum kafka_error walk(struct preparation *p)
     struct bytes rest = {p->in, p->len};
     struct batch b;
     p->count = 0;
+    p->out->unfolded = 0;
     p->max_timestamp = NO_TIMESTAMP;
     p->offsets_consecutive = true;
     while (batch_next(&rest, &b) == BATCH_OK) {
@@ -285,6 +291,7 @@ static enum kafka_error rebuild(struct preparation *p)
     attributes = (int16_t)(attributes | (int)p->target | (p->rules->log_append_time ? ATTR_LOG_APPEND_TIME : 0));
     struct batch_builder builder;
     struct strbuf built = {0};
+    int64_t begun_us = clock_mono_us();
     ensure(p->builder == NULL);
     if (!may_look_at(p, (int64_t)p->len * COMPRESSION_COST))
         return ERR_INVALID_RECORD;
@@ -302,6 +309,8 @@ static enum kafka_error rebuild(struct preparation *p)
         p->out->bytes.len = (int32_t)built.len;
         p->out->offsets = builder.head.count;
         p->out->converted = true;
+        p->out->unfolded += (int64_t)batch_builder_size(&builder);
+        p->out->rebuild_us = clock_mono_us() - begun_us;
     }
     strbuf_deinit(&built);
     batch_builder_deinit(&builder);

@@ -138,6 +138,7 @@ void record_iter_allow_bad_crc(struct record_iter *it);
 int record_iter_next(struct record_iter *it, struct record *out);
 /* What is decompressed is taken off; when nothing is left, the content counts as corrupt. */
 void record_iter_limit(struct record_iter *it, int64_t *budget);
+int64_t record_iter_unfolded(const struct record_iter *it); /* bytes until now; 0 where nothing is compressed */
 /* Takes the next header off `headers` of a record. */
 bool record_header_next(struct bytes *headers, struct record_header *out) NODISCARD;
 
@@ -213,7 +214,9 @@ struct prepared {
     int64_t append_time; /* LogAppendTime, or NO_TIMESTAMP */
     int32_t received;    /* bytes of the input */
     enum record_flaw flaw;
-    bool converted;      /* rebuilt from an old format or another codec */
+    bool converted;     /* rebuilt from an old format or another codec */
+    int64_t rebuild_us; /* what that took */
+    int64_t unfolded;   /* bytes of it without compression, and of what it was rebuilt to; 0 if neither is compressed */
     bool by_coordinator; /* of this broker, who does not count: sequence numbers mean nothing */
     int64_t guard;       /* that its transaction includes the partition: GUARD_..., or the guard of a verification */
     bool too_long;       /* the error is none of the records': the budget is spent, and nothing was done */

@@ -161,6 +161,7 @@ static enum kafka_error convert(struct fetch *f, struct fetched *x)
     struct strbuf out = {0};
     enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
     uint8_t *raw = xmalloc((size_t)region.len);
+    int64_t begun_us = clock_mono_us();
     ssize_t n = region_read(&region, raw);
     if (n >= 0)
         error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
@@ -168,6 +169,8 @@ static enum kafka_error convert(struct fetch *f, struct fetched *x)
     fetched_drop(x);
     if (error == ERR_NONE && out.len > 0)
         partition_mark(x->partition, TOPIC_FETCH_CONVERSIONS, count_messages(&out));
+    f->r->rebuild_us += clock_mono_us() - begun_us;
+    f->r->unfolded += MAX(n, 0) + (int64_t)out.len;
     if (error == ERR_NONE)
         x->converted = out;
     else

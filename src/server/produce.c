@@ -182,12 +182,15 @@ static void refuse_records(struct produce *pr, struct produced *x, const struct 
 
 static enum kafka_error note_append(struct produced *x, struct commit_item *item)
 {
+    struct produce *pr = x->of;
     const struct partition_append *a = &x->gathered.append;
     count_produced(item->partition, &x->prepared, a->log.error);
     item->leader_epoch = a->leader_epoch;
     x->out->log_start_offset = a->log.result.log_start_offset;
     if (a->log.error != ERR_NONE)
         return a->log.error;
+    pr->wait.r->rebuild_us += x->prepared.rebuild_us;
+    pr->wait.r->unfolded += x->prepared.unfolded;
     item->last_offset = a->log.result.last_offset;
     x->out->base_offset = a->log.result.first_offset;
     x->out->log_append_time_ms =

@@ -99,6 +99,8 @@ void request_is_answered(struct request *r)
                                            .local_us = r->local_us,
                                            .remote_us = r->remote_us,
                                            .answered_us = r->since_us,
+                                           .rebuild_us = r->rebuild_us,
+                                           .unfolded = r->unfolded,
                                            .body_len = r->body_len,
                                            .throttle_ms = r->verdict.wait_ms,
                                            .key = (int16_t)r->api->key,
@@ -157,6 +159,8 @@ void request_metrics_count(struct request_metrics *rm, const struct exchange *x)
         [PHASE_RESPONSE_SEND] = x->sent_us - x->sending_us,
         [PHASE_TOTAL] = x->sent_us - x->whole_us,
         [SIZE_REQUEST] = a->body_len,
+        [TIME_CONVERSION] = a->rebuild_us,
+        [SIZE_TEMPORARY] = a->unfolded,
     };
     ensure(values[PHASE_QUEUE] + values[PHASE_LOCAL] + values[PHASE_REMOTE] + values[PHASE_RESPONSE_QUEUE] +
                values[PHASE_RESPONSE_SEND] ==
@@ -168,8 +172,8 @@ void request_metrics_count(struct request_metrics *rm, const struct exchange *x)
     count_version(rm, s, a->version);
     count_deprecated(rm, s, x);
     if (s == rm->consumer || s == rm->follower) {
-        histogram_record(&rm->fetch->phase[TIME_CONVERSION], 0);
-        histogram_record(&rm->fetch->phase[SIZE_TEMPORARY], 0);
+        histogram_record(&rm->fetch->phase[TIME_CONVERSION], values[TIME_CONVERSION]);
+        histogram_record(&rm->fetch->phase[SIZE_TEMPORARY], values[SIZE_TEMPORARY]);
         count_version(rm, rm->fetch, a->version);
     }
 }

@@ -31,6 +31,7 @@ struct request {
     bool is_judged;
     /* What it has done until `since_us`, from when on it runs or waits (request_metrics.h). */
     int64_t since_us, queue_us, local_us, remote_us;
+    int64_t rebuild_us, unfolded; /* of records that were converted: how long that took; and bytes of memory for it */
     int32_t body_len;
     char *logged_answer;          /* as it is to be logged, in the arena; NULL: not known, or not to be logged */
     uint8_t flavor;               /* enum request_flavor */

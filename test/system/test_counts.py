@@ -1,9 +1,12 @@
 """What is counted, request by request: as often as Apache's broker counts it."""
 
+import random
+import struct
+
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import wait_until
-from test_exporter import samples, scrape, told  # noqa: F401 (a fixture)
+from harness import connect, frame, read_frame, wait_until
+from test_exporter import jolokia, samples, scrape, told  # noqa: F401 (a fixture)
 from test_fetch import Fetcher
 
 TOPICS = "kafka_server_brokertopicmetrics_"
@@ -90,3 +93,25 @@ def test_what_coordinators_append_is_produced_too(told):  # noqa: F811
     wait_until(lambda: samples(scrape(told.http))[(total, (("topic", "__transaction_state"),))] == 4, "that it is complete")
     assert counts.more(total) == 2 + 1 + 3
     assert counts.more(failed) == 0
+
+
+def test_conversions_take_time_and_memory(told):  # noqa: F811
+    """Of records that a topic has in another codec, and of those that a consumer of old wants in another format."""
+    admin = AdminClient({"bootstrap.servers": told.bootstrap})
+    admin.create_topics([NewTopic("t", 1, 1, config={"compression.type": "gzip"})])["t"].result()
+    size = 2 << 20
+    producer = confluent_kafka.Producer({"bootstrap.servers": told.bootstrap, "linger.ms": 1000, "batch.size": 900_000})
+    for _ in range(size // 1000):
+        producer.produce("t", random.randbytes(500).hex().encode())
+    assert producer.flush(60) == 0
+    with connect(told) as sock:  # version 2 of Fetch
+        sock.sendall(frame(1, 2, struct.pack(">iiiih1siiqi", -1, 0, 1, 1, 1, b"t", 1, 0, 0, 4 * size)))
+        assert len(read_frame(sock)) > size // 2
+
+    def sums(request):
+        beans = [jolokia(told.http, f"read/kafka.network:type=RequestMetrics,name={what},request={request}")["value"] for what in ("MessageConversionsTimeMs", "TemporaryMemoryBytes")]
+        return [bean["Count"] * bean["Mean"] for bean in beans]
+    for request in "Produce", "Fetch":
+        wait_until(lambda request=request: sums(request)[1] > 0, f"the end of the {request}")
+        ms, memory = sums(request)
+        assert ms > 0 and memory > size // 2

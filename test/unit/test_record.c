@@ -129,6 +129,15 @@ static void the_checksum_is_castagnoli(void **state)
     strbuf_deinit(&batch);
 }
 
+/* Without compression. */
+static int64_t size_of_batch(int count)
+{
+    struct strbuf batch = make_batch(count, CODEC_NONE);
+    int64_t size = (int64_t)batch.len;
+    strbuf_deinit(&batch);
+    return size;
+}
+
 static void every_codec_comes_back(void **state)
 {
     (void)state;
@@ -138,6 +147,7 @@ static void every_codec_comes_back(void **state)
         assert_int_equal(prepare(&batch, &p), ERR_NONE);
         assert_false(p.converted);
         assert_int_equal(p.offsets, 2000);
+        assert_int_equal(p.unfolded, codec == CODEC_NONE ? 0 : size_of_batch(2000));
         struct batch b = only_batch(p.bytes);
         assert_int_equal(batch_codec(&b), codec);
         assert_int_equal(b.max_timestamp, NOW + 1999);
@@ -157,6 +167,9 @@ static void a_topic_may_want_another_codec(void **state)
             rules.codec = (enum codec)to;
             assert_int_equal(prepare(&batch, &p), ERR_NONE);
             assert_int_equal(p.converted, from != to);
+            assert_int_equal(p.unfolded, from != to           ? 2 * size_of_batch(50)
+                                         : from == CODEC_NONE ? 0
+                                                              : size_of_batch(50));
             struct batch b = only_batch(p.bytes);
             assert_int_equal(batch_codec(&b), to);
             check_records(&b, 50, true);
