@@ -139,7 +139,7 @@ GROUPS = [
     graph("Members", (f"sum by (group) (barnabas_group_members{GROUP})", "{{group}}")),
     graph("Groups by state", (f"sum by (state) (barnabas_groups{JOB})", "{{state}}"), stacked=True),
     graph("Rebalances", (rate("barnabas_group_rebalances_total", JOB, "instance"), "{{instance}}"), unit="cps"),
-    graph("Offsets committed", (rate("barnabas_group_offset_commits_total", JOB, "instance"), "{{instance}}"), unit="cps"),
+    graph("Commits of offsets", (rate("barnabas_group_offset_commits_total", JOB, "instance"), "{{instance}}"), unit="cps"),
     graph("Requests of groups, 99 of 100 are faster",
           (quantile(0.99, LATENCY, JOB, "request", 'request=~"JoinGroup|SyncGroup|Heartbeat|OffsetCommit|OffsetFetch",phase="total"'), "{{request}}"), unit="s"),
     listing("Partitions furthest behind", f"topk(20, barnabas_group_lag_records{GROUP})"),

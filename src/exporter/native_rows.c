@@ -113,7 +113,7 @@ const struct native_row native_rows[] = {
     {GROUP_EVENTS, "group-completed-rebalance-count", "barnabas_group_rebalances_total", NULL, 0, NATIVE_COUNT, OF_ALL,
      "Rebalances that came to their end."},
     {GROUP_EVENTS, "offset-commit-count", "barnabas_group_offset_commits_total", NULL, 0, NATIVE_COUNT, OF_ALL,
-     "Offsets that were committed."},
+     "Commits of offsets, each of however many partitions."},
     {GROUP_EVENTS, "offset-expiration-count", "barnabas_group_offset_expirations_total", NULL, 0, NATIVE_COUNT, OF_ALL,
      "Committed offsets that nobody has asked for in too long."},
     {"kafka.coordinator.transaction", "TransactionMarkerChannelManager", "LogAppendRetryQueueSize",

@@ -37,24 +37,20 @@ enum kafka_error group_commit_error(enum kafka_error error)
 }
 
 /* Calls `each` for every partition that has not been refused; returns how many there were. */
-static int each_commit(struct commit *c,
-                       void (*each)(struct commit *c, struct str topic,
-                                    const struct offset_commit_request_partition *in,
-                                    struct offset_commit_response_partition *out, void *arg),
-                       void *arg)
+static void each_commit(struct commit *c,
+                        void (*each)(struct commit *c, struct str topic,
+                                     const struct offset_commit_request_partition *in,
+                                     struct offset_commit_response_partition *out, void *arg),
+                        void *arg)
 {
-    int n = 0;
     for (int32_t t = 0; t < c->request->topics.len; t++) {
         const struct offset_commit_request_topic *topic = &c->request->topics.items[t];
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             struct offset_commit_response_partition *out = &c->response->topics.items[t].partitions.items[i];
-            if (out->error_code != ERR_NONE)
-                continue;
-            each(c, topic->name, &topic->partitions.items[i], out, arg);
-            n++;
+            if (out->error_code == ERR_NONE)
+                each(c, topic->name, &topic->partitions.items[i], out, arg);
         }
     }
-    return n;
 }
 
 static void set_error(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
@@ -159,9 +155,10 @@ static void commit_on_stored(struct state_append *append, enum kafka_error error
         each_commit(c, commit_keep, g);
     if (error != ERR_NONE && g != NULL && is_transactional(c))
         each_commit(c, commit_give_up, g);
-    int settled = g != NULL ? each_commit(c, commit_settle_offsets, g) : 0;
-    if (error == ERR_NONE)
-        window_record(&c->coordinator->metrics.happenings[GROUPS_COMMITS], settled);
+    if (g != NULL)
+        each_commit(c, commit_settle_offsets, g);
+    if (error == ERR_NONE) /* of however many partitions: Kafka counts what is appended */
+        window_record(&c->coordinator->metrics.happenings[GROUPS_COMMITS], 1);
     if (error != ERR_NONE)
         each_commit(c, set_error, &error);
     group_note_void(g); /* of what is not stored, or its partition was deleted */

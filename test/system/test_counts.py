@@ -115,3 +115,13 @@ def test_conversions_take_time_and_memory(told):  # noqa: F811
         wait_until(lambda request=request: sums(request)[1] > 0, f"the end of the {request}")
         ms, memory = sums(request)
         assert ms > 0 and memory > size // 2
+
+
+def test_a_commit_counts_once(told):  # noqa: F811
+    """Of however many partitions it is."""
+    create(told, "t", 3)
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": told.bootstrap, "group.id": "g"})
+    for offset in 0, 1:
+        consumer.commit(offsets=[confluent_kafka.TopicPartition("t", p, offset) for p in range(3)], asynchronous=False)
+    consumer.close()
+    assert jolokia(told.http, "read/kafka.server:type=group-coordinator-metrics/offset-commit-count")["value"] == 2
