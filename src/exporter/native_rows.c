@@ -38,7 +38,7 @@
 #define ENCRYPTED "barnabas_tls_connections_total"
 #define ENCRYPTED_HELP "Connections that came by TLS, by who encrypts what is sent on them."
 #define EXPIRED "barnabas_purgatory_expired_total"
-#define EXPIRED_HELP "Requests that waited for as long as they may."
+#define EXPIRED_HELP "Fetches, and partitions that others wanted something of, that waited for as long as they may."
 
 /* In the order of domains and types; `promtool check metrics` looks after the names. */
 const struct native_row native_rows[] = {
@@ -204,7 +204,7 @@ const struct native_row native_rows[] = {
     {TOPICS, "NoKeyCompactedTopicRecordsPerSec", REFUSED, "cause=\"no_key\"", 0, NATIVE_COUNT, OF_BROKER, REFUSED_HELP},
     {SERVER, "DelayedFetchMetrics", "ExpiresPerSec", EXPIRED, "operation=\"Fetch\"", 0, NATIVE_COUNT, OF_ALL,
      EXPIRED_HELP},
-    {SERVER, "DelayedProduceMetrics", "ExpiresPerSec", EXPIRED, "operation=\"Produce\"", 0, NATIVE_COUNT, OF_ALL,
+    {SERVER, "DelayedProduceMetrics", "ExpiresPerSec", EXPIRED, "operation=\"Produce\"", 0, NATIVE_COUNT, OF_BROKER,
      EXPIRED_HELP},
     {SERVER, "DelayedDeleteRecordsMetrics", "ExpiresPerSec", EXPIRED, "operation=\"DeleteRecords\"", 0, NATIVE_COUNT,
      OF_ALL, EXPIRED_HELP},

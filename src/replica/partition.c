@@ -37,6 +37,7 @@ void partition_unref(struct partition *p)
         plog_unref(p->retired[i]);
     free(p->retired);
     topic_counts_unref(p->counts);
+    lazy_meter_deinit(&p->expired);
     free(p->adding.v);
     lock_deinit(&p->lock);
     free(p->isr.v);

@@ -56,6 +56,8 @@ void partition_mark(struct partition *p, enum topic_meter which, int64_t n);
 /* Somebody wanted to append to it, be it a client, a coordinator or a marker, and this came of it. Who appends by the
  * functions below is counted there. */
 void partition_count_append(struct partition *p, enum kafka_error error);
+/* Records of a producer were not on all replicas in sync in the time that it has given them. */
+void partition_count_expired(struct partition *p);
 /* Of records that are sent to a follower. */
 void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes);
 const char *partition_topic(const struct partition *p);

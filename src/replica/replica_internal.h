@@ -60,6 +60,7 @@ struct partition {
     struct int_list adding;        /* heap; replicas that are being added */
     atomic_bool reassigning;       /* some are, or are being removed */
     struct topic_counts *counts;   /* of its topic, with a reference; since it is in the table. NULL: nobody counts */
+    struct lazy_meter expired;     /* appends that were not on all in sync in time */
     bool counted;                  /* as one that leads */
     int64_t bean_ids;              /* PARTITION_BEAN_IDS of them */
     UT_hash_handle hh;

@@ -9,7 +9,9 @@
 #include "replica/replica_internal.h"
 
 enum { PARTITION_GAUGES = 6, LOG_GAUGES = 4, MANAGER_IDS = 12, THROTTLES = 3 };
-_Static_assert(PARTITION_GAUGES + 2 * LOG_GAUGES < PARTITION_BEAN_IDS, "too few ids");
+/* Behind the gauges. */
+enum { EXPIRED_ID = PARTITION_GAUGES + 2 * LOG_GAUGES };
+_Static_assert((int)EXPIRED_ID < (int)PARTITION_BEAN_IDS, "too few ids");
 
 /* ---- One partition ---- */
 
@@ -71,6 +73,18 @@ static void yield_log(struct bean_walk *w, const struct bean_name *name, int64_t
     yield_partition_gauges(w, name, ids, gauges, LOG_GAUGES);
 }
 
+/* As with Kafka's it is there from the first time on. */
+static void yield_expired(struct partition *p, struct bean_walk *w, struct str number)
+{
+    const struct meter *m = lazy_meter_get(&p->expired);
+    struct bean_name name = {"kafka.server",
+                             "DelayedProduceMetrics",
+                             "ExpiresPerSec",
+                             {{"topic", str_of(p->key.topic)}, {"partition", number}}};
+    if (m != NULL && walk_wants(w, name.domain, name.type))
+        yield_meter(w, p->bean_ids + EXPIRED_ID, &name, m);
+}
+
 static void partition_visit(struct partition *p, struct bean_walk *w)
 {
     char number[12];
@@ -96,6 +110,7 @@ static void partition_visit(struct partition *p, struct bean_walk *w)
             yield_log(w, &name, p->bean_ids + PARTITION_GAUGES + LOG_GAUGES, s.future);
     }
     partition_state_deinit(&s);
+    yield_expired(p, w, str_of(number));
 }
 
 /* If but one is asked for it is looked up; true then. */
@@ -194,7 +209,8 @@ static void replica_metrics_visit(void *ctx, struct bean_walk *w)
     size_t count;
     struct manager_sums sums = {0};
     bool manager = walk_wants(w, "kafka.server", "ReplicaManager");
-    bool each = walk_wants(w, "kafka.cluster", "Partition") || walk_wants(w, "kafka.log", "Log");
+    bool each = walk_wants(w, "kafka.cluster", "Partition") || walk_wants(w, "kafka.log", "Log") ||
+                walk_wants(w, "kafka.server", "DelayedProduceMetrics");
     broker_counts_visit(&rm->counts, w);
     yield_throttles(rm, w);
     if ((!manager && !each) || (each && visit_named(rm, w)))
@@ -244,6 +260,12 @@ void replica_metrics_deinit(struct replica_manager *rm)
 void partition_mark(struct partition *p, enum topic_meter which, int64_t n)
 {
     topic_counts_mark(&p->manager->counts, p->counts, which, n);
+}
+
+void partition_count_expired(struct partition *p)
+{
+    if (p->manager->options.metrics != NULL)
+        lazy_meter_mark(&p->expired, p->manager->options.metrics, "requests", 1);
 }
 
 void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes)

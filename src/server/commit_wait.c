@@ -68,14 +68,18 @@ static void commit_wait_on_wake(struct sleeper *s)
         commit_wait_finish(w);
 }
 
-static void commit_wait_give_up(struct commit_wait *w)
+/* `expired`: the time is over; else nobody wants to know any more. */
+static void commit_wait_give_up(struct commit_wait *w, bool expired)
 {
     commit_wait_check_all(w);
-    if (w->unsettled > 0)
-        waiting_expired(w->r->s->waiting, WAITING_PRODUCE, false);
+    if (expired)
+        waiting_expired(w->r->s->waiting, WAITING_PRODUCE, w->unsettled, false);
     for (int32_t i = 0; i < w->count; i++)
-        if (w->items[i].partition != NULL)
+        if (w->items[i].partition != NULL) {
+            if (expired)
+                partition_count_expired(w->items[i].partition);
             commit_settle(w, i, ERR_REQUEST_TIMED_OUT);
+        }
     commit_wait_finish(w);
 }
 
@@ -86,7 +90,7 @@ static void commit_wait_go_on(struct commit_wait *w)
     int64_t left_ms = w->ends_ms - clock_mono_ms();
     bool unasked = exchange_is_orphan(r->x), stopping = atomic_load(&r->s->state) == BROKER_SHUTTING_DOWN;
     if (left_ms <= 0 || (unasked && (!w->for_others || stopping)))
-        commit_wait_give_up(w);
+        commit_wait_give_up(w, left_ms <= 0);
     else
         timer_start(&w->deadline, unasked ? MIN(left_ms, (int64_t)UNASKED_LOOK_MS) : left_ms);
 }

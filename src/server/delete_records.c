@@ -69,23 +69,27 @@ static void delete_records_on_wake(struct sleeper *s)
         delete_records_finish(d);
 }
 
-static void delete_records_on_deadline(struct timer *t)
+/* `expired`: the time is over; else nobody wants to know any more. */
+static void delete_records_give_up(struct deletion *d, bool expired)
 {
-    struct deletion *d = CONTAINER_OF(t, struct deletion, deadline);
     delete_records_check_all(d);
-    if (d->unsettled > 0)
-        waiting_expired(d->r->s->waiting, WAITING_DELETE_RECORDS, false);
+    if (expired)
+        waiting_expired(d->r->s->waiting, WAITING_DELETE_RECORDS, d->unsettled, false);
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
             delete_records_settle(d, &d->items[i], ERR_REQUEST_TIMED_OUT, -1);
     delete_records_finish(d);
 }
 
+static void delete_records_on_deadline(struct timer *t)
+{
+    delete_records_give_up(CONTAINER_OF(t, struct deletion, deadline), true);
+}
+
 static void delete_records_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
-    struct deletion *d = r->waiting;
-    delete_records_on_deadline(&d->deadline);
+    delete_records_give_up(r->waiting, false);
 }
 
 static void wait_for_followers(struct request *r)

@@ -319,7 +319,7 @@ static void fetch_on_wake(struct sleeper *s)
 static void fetch_on_deadline(struct timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
-    waiting_expired(f->r->s->waiting, WAITING_FETCH, fetch_replica(f) >= 0);
+    waiting_expired(f->r->s->waiting, WAITING_FETCH, 1, fetch_replica(f) >= 0);
     fetch_try_again(f);
 }
 

@@ -26,16 +26,16 @@ void waiting_count(struct waiting_metrics *w, enum waiting_kind kind, int reques
     counter_add(&w->places[kind], places);
 }
 
-void waiting_expired(struct waiting_metrics *w, enum waiting_kind kind, bool by_follower)
+void waiting_expired(struct waiting_metrics *w, enum waiting_kind kind, int places, bool by_follower)
 {
     if (w == NULL)
         return;
     if (kind == WAITING_FETCH)
         meter_mark(by_follower ? &w->followers : &w->consumers, 1);
     else if (kind == WAITING_PRODUCE)
-        meter_mark(&w->producers, 1);
+        meter_mark(&w->producers, places);
     else if (kind == WAITING_DELETE_RECORDS)
-        meter_mark(&w->deleters, 1);
+        meter_mark(&w->deleters, places);
 }
 
 static void waiting_metrics_visit(void *ctx, struct bean_walk *walk)

@@ -25,7 +25,7 @@ void waiting_metrics_free(struct waiting_metrics *w);
 /* So many more requests wait, and so many more places are taken on what they wait for; negative: fewer. NULL allowed.
  */
 void waiting_count(struct waiting_metrics *w, enum waiting_kind kind, int requests, int places);
-/* One has waited for as long as it may. `by_follower`: of a fetch. */
-void waiting_expired(struct waiting_metrics *w, enum waiting_kind kind, bool by_follower);
+/* One has waited for as long as it may, for so many places still. `by_follower`: of a fetch, which counts as one. */
+void waiting_expired(struct waiting_metrics *w, enum waiting_kind kind, int places, bool by_follower);
 
 #endif

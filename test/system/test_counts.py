@@ -1,11 +1,12 @@
 """What is counted, request by request: as often as Apache's broker counts it."""
 
 import random
+import signal
 import struct
 
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import connect, frame, read_frame, wait_until
+from harness import connect, frame, free_port, read_frame, wait_until
 from test_exporter import jolokia, samples, scrape, told  # noqa: F401 (a fixture)
 from test_fetch import Fetcher
 
@@ -125,3 +126,26 @@ def test_a_commit_counts_once(told):  # noqa: F811
         consumer.commit(offsets=[confluent_kafka.TopicPartition("t", p, offset) for p in range(3)], asynchronous=False)
     consumer.close()
     assert jolokia(told.http, "read/kafka.server:type=group-coordinator-metrics/offset-commit-count")["value"] == 2
+
+
+def test_what_is_not_on_all_in_time_counts_for_each_partition(make_broker):
+    port = free_port()
+    brokers = [make_broker(data=f"data-{i}", **{"broker.id": i, "barnabas.http.listeners": f"METRICS://127.0.0.1:{port}" if i == 0 else "", "min.insync.replicas": 1}) for i in range(2)]
+    admin = AdminClient({"bootstrap.servers": brokers[0].bootstrap})
+    admin.create_topics([NewTopic("t", 3, replica_assignment=[[0, 1]] * 3)])["t"].result()
+    wait_until(lambda: all(len(p.isrs) == 2 for p in admin.list_topics("t").topics["t"].partitions.values()), "both to be in sync")
+    brokers[1].process.send_signal(signal.SIGSTOP)
+    try:
+        producer = confluent_kafka.Producer({"bootstrap.servers": brokers[0].bootstrap, "request.timeout.ms": 1000, "retries": 0, "linger.ms": 100})
+        for partition in 0, 1:
+            producer.produce("t", b"x", partition=partition)
+        assert producer.flush(60) == 0
+
+        def expired(more=""):
+            return jolokia(port, f"read/kafka.server:type=DelayedProduceMetrics,name=ExpiresPerSec{more}/Count")
+        assert wait_until(lambda: expired()["value"], "the end of the time") == 2
+        assert [expired(f",topic=t,partition={p}").get("value") for p in range(3)] == [1, 1, None]
+        values = samples(scrape(port))
+        assert values["barnabas_purgatory_expired_total", (("operation", "Produce"),)] == 2
+    finally:
+        brokers[1].process.send_signal(signal.SIGCONT)

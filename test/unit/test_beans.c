@@ -149,6 +149,7 @@ static void all_beans_are_those_of_apache(void **state UNUSED)
         throttle_touch(throttles[i], clock_mono_ms());
     for (int i = 0; i < TOPIC_METER_COUNT; i++)
         partition_mark(p, (enum topic_meter)i, 1);
+    partition_count_expired(p);
     struct request_metrics *requests = request_metrics_new(m);
     struct waiting_metrics *waiting = waiting_metrics_new(m);
     struct net_server *net = listen_somewhere(&config, m);
@@ -170,6 +171,7 @@ static void all_beans_are_those_of_apache(void **state UNUSED)
     metrics_visit(m, NULL, look_up, t);
     assert_int_equal(count_seen(t, "kafka.cluster:type=Partition"), 6);
     assert_int_equal(count_seen(t, "kafka.server:type=BrokerTopicMetrics"), 28);
+    assert_int_equal(count_seen(t, "kafka.server:type=DelayedProduceMetrics"), 2);
     assert_int_equal(count_seen(t, "kafka.server:type=ReplicaManager"), 12);
     assert_int_equal(count_seen(t, "kafka.controller:"), 33); /* all but those of channels */
     assert_int_equal(count_seen(t, "kafka.security:"), 7);
