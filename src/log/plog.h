@@ -54,6 +54,7 @@ struct append_result {
     int64_t first_offset;
     int64_t last_offset;
     int64_t log_start_offset;
+    int32_t bytes;  /* a follower's: of the batches that were appended */
     bool duplicate; /* the batch was already there; first_offset is its own */
     bool flush_due; /* flush.messages asks for plog_flush_to() before it is answered */
 };

@@ -461,6 +461,7 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
     bool ok = ((!rolls || plog_roll(log, base)) && append_batches(log, good, &last)) || append_tore(log);
     if (rolls && ok)
         plog_check(log);
+    out->bytes = ok ? good.len : 0;
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 

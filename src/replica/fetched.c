@@ -52,6 +52,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             return;
         }
         partition_note_received(x->partition, in->records.mem.len, now);
+        fetcher_count_bytes(x->fetcher->counts, appended.bytes);
         if (plog_end_offset(log) != x->offset)
             followed_move_to(x, plog_end_offset(log));
     }

@@ -426,8 +426,6 @@ static void fetcher_on_answer(struct client_call *call, struct bytes frame)
     f->asking = ASK_NOTHING;
     if (f->client == NULL)
         return; /* the leader has another address now, or this is the end */
-    if (asked == ASK_FETCH)
-        fetcher_count_bytes(f->counts, frame.len);
     bool ok = frame.p != NULL && fetcher_take_answer(f, asked, frame);
     arena_deinit(&f->arena);
     if (!ok) {

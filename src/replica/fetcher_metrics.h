@@ -22,6 +22,6 @@ void fetcher_counts_free(struct fetcher_counts *c);
 /* So many more partitions, or fewer, rest as their logs could not be appended to or cut. NULL: nobody counts. */
 void fetcher_count_failed(struct fetcher_metrics *m, int change);
 void fetcher_count_request(struct fetcher_counts *c);
-void fetcher_count_bytes(struct fetcher_counts *c, int64_t bytes);
+void fetcher_count_bytes(struct fetcher_counts *c, int64_t bytes); /* of records that were appended */
 
 #endif

@@ -149,3 +149,24 @@ def test_what_is_not_on_all_in_time_counts_for_each_partition(make_broker):
         assert values["barnabas_purgatory_expired_total", (("operation", "Produce"),)] == 2
     finally:
         brokers[1].process.send_signal(signal.SIGCONT)
+
+
+def test_a_fetcher_counts_what_it_appends(make_broker):
+    """Not what is around it in answers, nor answers without."""
+    ports = free_port(), free_port()
+    first, second = (make_broker(data=f"data-{i}", **{"broker.id": i, "barnabas.http.listeners": f"METRICS://127.0.0.1:{ports[i]}"}) for i in range(2))
+    admin = AdminClient({"bootstrap.servers": first.bootstrap})
+    admin.create_topics([NewTopic("t", 1, replica_assignment=[[0, 1]])])["t"].result()
+    producer = confluent_kafka.Producer({"bootstrap.servers": f"{first.bootstrap},{second.bootstrap}", "linger.ms": 0})
+    for _ in range(10):
+        producer.produce("t", b"x" * 1000)
+        assert producer.flush(60) == 0
+
+    def size(port):
+        return jolokia(port, "read/kafka.log:type=Log,name=Size,topic=t,partition=0/Value")["value"]
+    assert wait_until(lambda: size(ports[1]) == size(ports[0]) > 10000, "the copy")
+
+    def fetched():
+        (found,) = jolokia(ports[1], "read/kafka.server:type=FetcherStats,name=BytesPerSec,*/Count")["value"].values()
+        return found["Count"]
+    wait_until(lambda: fetched() == size(ports[1]), "the count of all of it")
