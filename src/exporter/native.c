@@ -147,6 +147,10 @@ static bool is_of(const struct native_row *row, const struct bean *b)
         return bean_key_text(b, "topic").p == NULL;
     case OF_CLIENT:
         return b->key_count > 1;
+    case OF_SOFTWARE:
+        return bean_key_text(b, "clientSoftwareName").p != NULL;
+    case OF_CIPHER:
+        return bean_key_text(b, "cipher").p != NULL;
     case OF_ALL:
     case OF_PARTITION:
         return true;

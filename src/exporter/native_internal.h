@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Which beans of a name are meant, by whether they are of a topic, or of a client. */
-enum native_of { OF_ALL, OF_TOPIC, OF_BROKER, OF_CLIENT, OF_PARTITION };
+/* Which beans of a name are meant, by what they are of. */
+enum native_of { OF_ALL, OF_TOPIC, OF_BROKER, OF_CLIENT, OF_PARTITION, OF_SOFTWARE, OF_CIPHER };
 
 enum native_kind {
     NATIVE_GAUGE,

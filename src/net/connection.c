@@ -92,8 +92,9 @@ void connection_close(struct connection *c)
     connection_set_paused(c, false);
     DL_DELETE(c->owner->connections, c);
     traffic_add(c->traffic, TRAFFIC_CLOSED, 1);
-    software_leave(c->owner, c->software);
-    c->software = NULL;
+    connection_count_leave(c->owner, c->software);
+    connection_count_leave(c->owner, c->cipher);
+    c->software = c->cipher = NULL;
     if (c->frame != NULL)
         atomic_fetch_sub(&c->owner->server->live_bytes, c->frame_len);
     free(c->frame);
@@ -425,6 +426,7 @@ static void connection_on_shaken(void *ctx, const struct handshake_result *resul
     switch (result->state) {
     case HANDSHAKE_DONE:
         traffic_add(c->traffic, c->transport.by_kernel ? TRAFFIC_TLS_BY_KERNEL : TRAFFIC_TLS_BY_BROKER, 1);
+        connection_note_cipher(c);
         if (!security_protocol_has_sasl(c->listener->protocol))
             connection_note_login(c, NOTE_LOGIN_OK);
         connection_touch(c, loop_callback_us());

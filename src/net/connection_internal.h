@@ -10,7 +10,8 @@ struct connection {
     struct net_loop *owner;
     const struct listener *listener;
     struct traffic *traffic;            /* of its listener, on its loop */
-    struct software_count *software;    /* NULL: it is not counted */
+    struct connection_count *software;  /* NULL: it is not counted */
+    struct connection_count *cipher;    /* the same */
     int64_t counted_out, counted_calls; /* of what its transport has written, and how often it was called */
     int64_t serial;
     struct transport transport;

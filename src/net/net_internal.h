@@ -92,10 +92,12 @@ void room_free(struct room *r);
 
 /* net_metrics.c */
 
-/* Of which client software a connection is, until it says so and when it has gone; NULL: nobody counts it. */
-struct software_count;
-struct software_count *software_unknown(struct net_loop *l, int listener);
-void software_leave(struct net_loop *l, struct software_count *count);
+/* Of which client software a connection is, until it says so, or what it is encrypted with; and when it has gone. NULL:
+ * nobody counts it. */
+struct connection_count;
+struct connection_count *software_unknown(struct net_loop *l, int listener);
+void connection_note_cipher(struct connection *c);
+void connection_count_leave(struct net_loop *l, struct connection_count *count);
 void net_metrics_accepted(struct net_server *s, int listener);
 void net_metrics_blocked(struct net_server *s, int listener, int64_t ms); /* as there are too many connections */
 /* It would have been let in sooner but for the rate of all, or of its address: then it is not, for so long. */

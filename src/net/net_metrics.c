@@ -12,17 +12,22 @@
 #include "metrics/meter.h"
 #include "net/connection_internal.h"
 
-/* Names come from clients: of so many different ones each is counted for itself. */
-enum { MOST_SOFTWARE = 500, LONGEST_SOFTWARE = 100 };
+enum { LONGEST_SOFTWARE = 100 };
+
+/* Of so many different ones each is counted for itself. Names of software come from clients; ciphers are ours. */
+enum count_kind { BY_SOFTWARE, BY_CIPHER, COUNT_KINDS };
+static const int most_counts[COUNT_KINDS] = {500, 100};
 
 enum { FIXED_IDS = 16, LISTENER_IDS = 4, OWN_LOOP_IDS = 3, OWN_LISTENER_IDS = 3 };
 
-struct software_count {
+/* Of software its name and version, or of a cipher its name and that of the protocol. */
+struct connection_count {
     int64_t id;
+    enum count_kind kind;
     int loop, listener;
-    struct str name, version;
+    struct str name, more;
     int count;
-    struct software_count *prev, *next;
+    struct connection_count *prev, *next;
 };
 
 /* What is counted of a listener before a loop has the connection. */
@@ -41,70 +46,73 @@ struct net_metrics {
     struct rate_window window; /* of what is accepted: the quotas' */
     struct lock lock;          /* guards what follows */
     struct rate accepted;      /* of all listeners */
-    struct software_count *software;
-    int software_kinds;
+    struct connection_count *counts[COUNT_KINDS];
+    int count_lens[COUNT_KINDS];
 };
 
-/* ---- Client software ---- */
+/* ---- Client software, and what connections are encrypted with ---- */
 
-static struct software_count *software_find(struct net_metrics *n, int loop, int listener, struct str name,
-                                            struct str version)
+/* NULL: there are too many. */
+static struct connection_count *count_find(struct net_metrics *n, enum count_kind kind, int loop, int listener,
+                                           struct str name, struct str more)
 {
-    struct software_count *s;
+    struct connection_count *s;
     ensure(lock_is_held(&n->lock));
-    DL_FOREACH (n->software, s)
-        if (s->loop == loop && s->listener == listener && str_eq(s->name, name) && str_eq(s->version, version))
+    DL_FOREACH (n->counts[kind], s)
+        if (s->loop == loop && s->listener == listener && str_eq(s->name, name) && str_eq(s->more, more))
             return s;
     /* "unknown" of any other version is somebody's name, too: there is no end to those. */
-    bool is_unknown = str_is(name, "unknown") && str_is(version, "unknown");
-    if (n->software_kinds >= MOST_SOFTWARE && !is_unknown)
-        return software_find(n, loop, listener, STR_LIT("unknown"), STR_LIT("unknown"));
+    bool is_unknown = kind == BY_SOFTWARE && str_is(name, "unknown") && str_is(more, "unknown");
+    if (n->count_lens[kind] >= most_counts[kind] && !is_unknown)
+        return kind == BY_SOFTWARE ? count_find(n, kind, loop, listener, STR_LIT("unknown"), STR_LIT("unknown")) : NULL;
     s = xcalloc(1, sizeof(*s));
-    *s = (struct software_count){.id = metrics_ids(n->metrics, 1),
-                                 .loop = loop,
-                                 .listener = listener,
-                                 .name = str_dup(name),
-                                 .version = str_dup(version)};
-    DL_APPEND(n->software, s);
-    n->software_kinds++;
+    *s = (struct connection_count){.id = metrics_ids(n->metrics, 1),
+                                   .kind = kind,
+                                   .loop = loop,
+                                   .listener = listener,
+                                   .name = str_dup(name),
+                                   .more = str_dup(more)};
+    DL_APPEND(n->counts[kind], s);
+    n->count_lens[kind]++;
     return s;
 }
 
-static struct software_count *software_enter(struct net_loop *l, int listener, struct str name, struct str version)
+static struct connection_count *count_enter(struct net_loop *l, enum count_kind kind, int listener, struct str name,
+                                            struct str more)
 {
     struct net_metrics *n = l->server->metrics;
     if (n == NULL)
         return NULL;
     lock_take(&n->lock);
-    struct software_count *s = software_find(n, (int)(l - l->server->loops), listener, str_head(name, LONGEST_SOFTWARE),
-                                             str_head(version, LONGEST_SOFTWARE));
-    s->count++;
+    struct connection_count *s = count_find(n, kind, (int)(l - l->server->loops), listener, name, more);
+    if (s != NULL)
+        s->count++;
     lock_release(&n->lock);
     return s;
 }
 
-struct software_count *software_unknown(struct net_loop *l, int listener)
+struct connection_count *software_unknown(struct net_loop *l, int listener)
 {
-    return software_enter(l, listener, STR_LIT("unknown"), STR_LIT("unknown"));
+    return count_enter(l, BY_SOFTWARE, listener, STR_LIT("unknown"), STR_LIT("unknown"));
 }
 
-static void software_free(struct net_metrics *n, struct software_count *s)
+static void connection_count_free(struct net_metrics *n, struct connection_count *s)
 {
-    ensure(lock_is_held(&n->lock) && s->count == 0 && n->software_kinds > 0);
-    DL_DELETE(n->software, s);
-    n->software_kinds--;
+    ensure(lock_is_held(&n->lock) && s->count == 0 && n->count_lens[s->kind] > 0);
+    DL_DELETE(n->counts[s->kind], s);
+    n->count_lens[s->kind]--;
     str_free(s->name);
-    str_free(s->version);
+    str_free(s->more);
     free(s);
 }
 
 void connection_software(const struct connection *c, struct str *name, struct str *version)
 {
     *name = c->software != NULL ? c->software->name : STR_LIT("unknown");
-    *version = c->software != NULL ? c->software->version : STR_LIT("unknown");
+    *version = c->software != NULL ? c->software->more : STR_LIT("unknown");
 }
 
-void software_leave(struct net_loop *l, struct software_count *count)
+void connection_count_leave(struct net_loop *l, struct connection_count *count)
 {
     struct net_metrics *n = l->server->metrics;
     if (count == NULL)
@@ -112,18 +120,28 @@ void software_leave(struct net_loop *l, struct software_count *count)
     lock_take(&n->lock);
     ensure(count->count > 0);
     if (--count->count == 0)
-        software_free(n, count);
+        connection_count_free(n, count);
     lock_release(&n->lock);
 }
 
 void connection_note_software(struct connection *c, struct str name, struct str version)
 {
-    struct software_count *old = c->software;
+    struct connection_count *old = c->software;
     ensure(loop_is_mine(c->owner->loop));
     if (c->closed || old == NULL)
         return;
-    c->software = software_enter(c->owner, old->listener, name, version);
-    software_leave(c->owner, old);
+    c->software = count_enter(c->owner, BY_SOFTWARE, old->listener, str_head(name, LONGEST_SOFTWARE),
+                              str_head(version, LONGEST_SOFTWARE));
+    connection_count_leave(c->owner, old);
+}
+
+void connection_note_cipher(struct connection *c)
+{
+    struct str cipher, protocol;
+    ensure(loop_is_mine(c->owner->loop) && c->cipher == NULL && !c->closed);
+    transport_cipher(&c->transport, &cipher, &protocol);
+    if (c->software != NULL)
+        c->cipher = count_enter(c->owner, BY_CIPHER, c->software->listener, cipher, protocol);
 }
 
 /* ---- Sums ---- */
@@ -240,42 +258,44 @@ static void yield_addresses(struct net_metrics *n, struct bean_walk *w)
     free(list);
 }
 
-/* ---- Beans of client software ---- */
+/* ---- Beans of client software and ciphers ---- */
 
-static struct software_count *software_copy(struct net_metrics *n, int *count)
+static struct connection_count *counts_copy(struct net_metrics *n, enum count_kind kind, int *count)
 {
-    struct software_count *s;
+    struct connection_count *s;
     *count = 0;
     lock_take(&n->lock);
-    struct software_count *copy = xcalloc((size_t)MAX(n->software_kinds, 1), sizeof(*copy));
-    DL_FOREACH (n->software, s) {
+    struct connection_count *copy = xcalloc((size_t)MAX(n->count_lens[kind], 1), sizeof(*copy));
+    DL_FOREACH (n->counts[kind], s) {
         copy[*count] = *s;
         copy[*count].name = str_dup(s->name);
-        copy[(*count)++].version = str_dup(s->version);
+        copy[(*count)++].more = str_dup(s->more);
     }
     lock_release(&n->lock);
     return copy;
 }
 
-static void yield_software(struct net_metrics *n, struct bean_walk *w)
+static void yield_counts(struct net_metrics *n, struct bean_walk *w, enum count_kind kind)
 {
+    static const char *const keys[COUNT_KINDS][2] = {{"clientSoftwareName", "clientSoftwareVersion"},
+                                                     {"cipher", "protocol"}};
     int count;
-    struct software_count *copy = software_copy(n, &count);
+    struct connection_count *copy = counts_copy(n, kind, &count);
     for (int i = 0; i < count; i++) {
-        struct software_count *s = &copy[i];
+        struct connection_count *s = &copy[i];
         struct bean_attribute a = {"connections", "double", bean_long(s->count)};
         char number[12];
         snprintf(number, sizeof(number), "%d", s->loop);
         struct bean_name name = {"kafka.server",
                                  "socket-server-metrics",
                                  NULL,
-                                 {{"clientSoftwareName", s->name},
-                                  {"clientSoftwareVersion", s->version},
+                                 {{keys[kind][0], s->name},
+                                  {keys[kind][1], s->more},
                                   {"listener", str_of(n->server->config->listeners.items[s->listener].name)},
                                   {"networkProcessor", str_of(number)}}};
         yield_client(w, s->id, &name, &(struct bean_attributes){&a, 1});
         str_free(s->name);
-        str_free(s->version);
+        str_free(s->more);
     }
     free(copy);
 }
@@ -407,7 +427,8 @@ static void net_metrics_visit(void *ctx, struct bean_walk *w)
     for (int i = 0; i < n->server->loop_count; i++)
         for (int k = 0; k < n->server->acceptor_count; k++)
             yield_traffic(n, w, i, k);
-    yield_software(n, w);
+    for (int i = 0; i < COUNT_KINDS; i++)
+        yield_counts(n, w, (enum count_kind)i);
 }
 
 /* ---- Life ---- */
@@ -459,7 +480,7 @@ void net_metrics_free(struct net_server *s)
     if (n == NULL)
         return;
     metrics_remove_source(n->metrics, &n->source);
-    ensure(n->software == NULL);
+    ensure(n->counts[BY_SOFTWARE] == NULL && n->counts[BY_CIPHER] == NULL);
     for (int i = 0; i < s->loop_count; i++)
         net_loop_uncount(&s->loops[i]);
     for (int k = 0; k < s->acceptor_count; k++) {

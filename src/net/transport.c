@@ -20,6 +20,14 @@ void transport_open(struct transport *t, int fd, struct ssl_st *tls)
         SSL_set_fd(tls, fd);
 }
 
+void transport_cipher(const struct transport *t, struct str *cipher, struct str *protocol)
+{
+    ensure(t->tls != NULL && t->shaken);
+    const char *name = SSL_CIPHER_standard_name(SSL_get_current_cipher(t->tls));
+    *cipher = name != NULL ? str_of(name) : STR_LIT("unknown");
+    *protocol = str_of(SSL_get_version(t->tls));
+}
+
 void transport_close(struct transport *t)
 {
     if (t->fd < 0)

@@ -41,6 +41,9 @@ ssize_t transport_write(struct transport *t, const struct iovec *io, int count, 
 /* As sendfile(), which says 0 when the file is shorter. */
 ssize_t transport_send_file(struct transport *t, int file, off_t pos, size_t len);
 
+/* What it is encrypted with once hands are shaken, by the names that Java has: TLS_AES_128_GCM_SHA256, TLSv1.3. */
+void transport_cipher(const struct transport *t, struct str *cipher, struct str *protocol);
+
 /* Whether the kernel could encrypt (kTLS), suites permitting. */
 bool transport_kernel_has_tls(void);
 

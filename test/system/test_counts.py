@@ -2,9 +2,13 @@
 
 import random
 import signal
+import socket
+import ssl
 import struct
 
 import confluent_kafka
+import pytest
+from certificates import Authority
 from confluent_kafka.admin import AdminClient, NewTopic
 from harness import connect, frame, free_port, read_frame, wait_until
 from test_exporter import jolokia, samples, scrape, told  # noqa: F401 (a fixture)
@@ -170,3 +174,21 @@ def test_a_fetcher_counts_what_it_appends(make_broker):
         (found,) = jolokia(ports[1], "read/kafka.server:type=FetcherStats,name=BytesPerSec,*/Count")["value"].values()
         return found["Count"]
     wait_until(lambda: fetched() == size(ports[1]), "the count of all of it")
+
+
+@pytest.mark.parametrize("version, cipher, protocol", [(ssl.TLSVersion.TLSv1_3, "TLS_AES_256_GCM_SHA384", "TLSv1.3"), (ssl.TLSVersion.TLSv1_2, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLSv1.2")])
+def test_connections_are_told_apart_by_their_ciphers(make_broker, tmp_path, version, cipher, protocol):
+    """By the names that Java has, also in the dialect that has a rule for them; and no longer than they are open."""
+    authority, port, secure = Authority(tmp_path / "ca"), free_port(), free_port()
+    make_broker(each=lambda broker: {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SSL://127.0.0.1:{secure}"},
+                **{"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}", "num.network.threads": 1, "ssl.keystore.type": "PEM", "ssl.keystore.location": authority.issue("server")})
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    def found():
+        return {(name, key): value for (name, key), value in samples(scrape(port)).items() if "cipher" in dict(key)}
+    with socket.create_connection(("127.0.0.1", secure)) as one, context.wrap_socket(one), socket.create_connection(("127.0.0.1", secure)) as two, context.wrap_socket(two):
+        assert wait_until(lambda: set((now := found()).values()) == {2} and now, "both") == {
+            ("kafka_server_socket_server_metrics_connections_tls_info", (("cipher", cipher), ("listener", "SSL"), ("networkProcessor", "0"), ("protocol", protocol))): 2,
+            ("barnabas_tls_cipher_connections", (("cipher", cipher), ("listener", "SSL"), ("loop", "0"), ("protocol", protocol))): 2}
+    wait_until(lambda: found() == {}, "the end of both")
