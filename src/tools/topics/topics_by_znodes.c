@@ -103,7 +103,7 @@ static bool topics_by_znodes_describe_one(struct by_znodes *s, const struct topi
 {
     char path[ZNODE_PATH_ROOM];
     struct arena *a = &s->base.arena;
-    struct topic_znode z;
+    struct topic_znode z = {0};
     struct config_znode own = {0};
     char *text = arena_cstr(a, name->name);
     struct zk_batch *b = zk_session_batch(s->session);
