@@ -27,6 +27,7 @@ trap 'rm -rf "$package"' EXIT
 dpkg-deb -x "$deb" "$package"
 cp "$package/usr/sbin/barnabas" "$root/usr/sbin/"
 cp -r "$package/etc/barnabas/dialects" "$root/etc/barnabas/"
+printf 'log.dirs=/var/lib/barnabas/data\nbarnabas.http.listeners=METRICS://:9404\n' >"$root/etc/barnabas/server.properties"
 
 # Each library where the loader looks for it, which is its own path where everything is below /usr; and those that are only
 # loaded when they are asked for: names, and certificates of OpenSSL's old formats.

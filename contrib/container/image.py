@@ -73,8 +73,9 @@ config = json.dumps({
     "architecture": arch, "os": "linux", "created": now,
     "config": {
         "User": f"{UID}:{UID}", "WorkingDir": "/var/lib/barnabas", "StopSignal": "SIGTERM",
-        "Entrypoint": ["/usr/sbin/barnabas", "--environment"],
-        "Env": ["PATH=/usr/sbin", "LOG_DIR=/var/log/barnabas", "KAFKA_LOG_DIRS=/var/lib/barnabas/data", "KAFKA_BARNABAS_HTTP_LISTENERS=METRICS://:9404"],
+        # No settings in the environment: they would be over those of a file of one's own, whose log.dirs has the records.
+        "Entrypoint": ["/usr/sbin/barnabas", "--environment"], "Cmd": ["/etc/barnabas/server.properties"],
+        "Env": ["PATH=/usr/sbin", "LOG_DIR=/var/log/barnabas"],
         "ExposedPorts": {"9092/tcp": {}, "9404/tcp": {}}, "Volumes": {"/var/lib/barnabas": {}},
         "Healthcheck": {"Test": ["CMD", "/usr/sbin/barnabas", "--health", "http://127.0.0.1:9404/livez"],
                         "Interval": 10**10, "Timeout": 5 * 10**9, "StartPeriod": 6 * 10**10, "Retries": 3},
