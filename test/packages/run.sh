@@ -51,6 +51,7 @@ check debs "$top/contrib/build-debs.sh" "$work/one"
 check debs-are-reproducible built_again
 check probes probes_are_in
 command -v systemd-analyze >/dev/null && check unit unit_is_confined
+check install "$top/test/packages/install" "$(echo "$work"/one/*.orig.tar.gz)"
 check chroot "$top/test/packages/chroot" "$work/one"
 check piuparts purged_without_a_trace
 check systemd "$top/test/packages/systemd" "$work/one"
