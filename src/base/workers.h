@@ -1,6 +1,6 @@
 /*
- * Threads for work that may block: opening, recovery, fsync, cold reads, deletion. A job runs on some
- * worker; then, if it names a home loop, its message is delivered there.
+ * Threads for work that may block, as for a disk, or takes long. A job runs on some worker; then, if it names a home
+ * loop, its message is delivered there. Which there are, ARCHITECTURE.md says.
  */
 #ifndef BARNABAS_WORKERS_H
 #define BARNABAS_WORKERS_H

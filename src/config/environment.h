@@ -3,12 +3,12 @@
  * them: KAFKA_LOG_DIRS=/data is log.dirs=/data. Behind KAFKA_, _ stands for a dot, __ for an underscore, ___ for a
  * dash.
  *
- *     KAFKA_..._FILE                       the value is what is in that file, without the end of its line
- *     KAFKA_SSL_KEYSTORE_FILENAME          a name in the folder of secrets: ssl.keystore.location; likewise TRUSTSTORE
- *     KAFKA_SSL_KEYSTORE_CREDENTIALS       a name there: what is in it is ssl.keystore.password; likewise TRUSTSTORE,
- * KEY KAFKA_ADVERTISED_LISTENERS           without KAFKA_LISTENERS, these are the same on all addresses
+ *     KAFKA_..._FILE                    the value is what is in that file, without the end of its line
+ *     KAFKA_SSL_KEYSTORE_FILENAME       a name in the folder of secrets: ssl.keystore.location; likewise TRUSTSTORE
+ *     KAFKA_SSL_KEYSTORE_CREDENTIALS    a name there: what is in it is ssl.keystore.password; likewise TRUSTSTORE, KEY
+ *     KAFKA_ADVERTISED_LISTENERS        without KAFKA_LISTENERS, those are the same on all addresses
  *     KAFKA_LOG4J_ROOT_LOGLEVEL, KAFKA_LOG4J_LOGGERS    levels: environment_set_levels()
- *     KAFKA_OPTS, KAFKA_HEAP_OPTS ...      are for scripts, and no settings
+ *     KAFKA_OPTS, KAFKA_HEAP_OPTS ...   are for scripts, and no settings
  */
 #ifndef BARNABAS_ENVIRONMENT_H
 #define BARNABAS_ENVIRONMENT_H

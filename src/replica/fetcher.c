@@ -226,7 +226,7 @@ static bool is_back(struct fetcher *f, const struct forgotten *g)
     return x != NULL && x->in_session && (!f->by_ids || uuid_eq(x->id_key.topic_id, g->topic_id));
 }
 
-/* After fill_topics(). */
+/* After fetcher_fill_topics(). */
 static void fill_forgotten(struct fetcher *f, struct fetch_request *q)
 {
     int32_t count = 0;

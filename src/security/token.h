@@ -6,7 +6,8 @@
  *             Its base64 is the password of the id in SCRAM with the extension tokenauth=true
  *
  * A token has an end, which its owner and its renewers may put off until the token's last day, or bring nearer. Nothing
- * here reads or logs: cluster/token_watch.h keeps a table of tokens like ZooKeeper's, server/tokens.c changes them.
+ * here reads or logs: cluster/token_watch.h keeps a table of tokens like ZooKeeper's, server/delegation_tokens.c
+ * changes them.
  */
 #ifndef BARNABAS_TOKEN_H
 #define BARNABAS_TOKEN_H
