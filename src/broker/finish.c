@@ -72,6 +72,7 @@ void broker_finish(struct broker *b)
     if (b->all_loaded) /* also if it never served: they may have taken hours to recover */
         log_manager_close(s->logs);
     loop_drain(b->control); /* directories that have failed in closing */
+    fetch_sessions_free(s->fetch_sessions); /* which tell partitions of what was fetched last */
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);
     zk_free(s->zk); /* tells who still waits */
@@ -84,7 +85,6 @@ void broker_finish(struct broker *b)
     quotas_free(s->quotas);
     ip_rates_clear(&b->ip_rates);
     producer_ids_free(s->producer_ids);
-    fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++) {
         wake_queue_free(b->loop_shares[i].wakes);
         gathering_free(b->loop_shares[i].gathering);

@@ -71,6 +71,16 @@ def test_fetches_of_many_partitions_are_counted_together(told):  # noqa: F811
     assert counts.more(TOPICS + "totalfetchrequests_total", topic="t") == 200
 
 
+def test_a_broker_stops_with_fetches_that_it_has_not_counted_yet(told):  # noqa: F811
+    create(told, "t", 20)
+    fetcher = Fetcher(told)
+    _, session, _ = fetcher.ask({i: (0, 1 << 20) for i in range(20)}, epoch=0)
+    for epoch in range(1, 4):
+        fetcher.ask({}, session, epoch)
+    told.stop()
+    told.check_log()
+
+
 def test_a_fetch_that_is_refused_for_its_session_is_a_consumers(told):  # noqa: F811
     name, fetcher = REQUESTS + "totaltimems_count", Fetcher(told)
     assert fetcher.ask({}, 12345, 1)[0] == 70  # FETCH_SESSION_ID_NOT_FOUND

@@ -207,7 +207,7 @@ static void ask_round(struct round *r, int64_t deadline)
     for (int32_t i = 0, n; i < count; i += n, brokers--) {
         int64_t now = clock_mono_ms();
         n = same_broker(found + i, count - i);
-        ask_until(r->asker, now + MAX(deadline - now, INT64_C(0)) / brokers);
+        ask_until(r->asker, now + MAX(deadline - now, INT64_C(0)) / MAX(brokers, 1));
         coordinators_ask_one(r, found + i, n);
     }
     r->open_count = r->kept;

@@ -103,7 +103,7 @@ static bool topics_by_znodes_describe_one(struct by_znodes *s, const struct topi
 {
     char path[ZNODE_PATH_ROOM];
     struct arena *a = &s->base.arena;
-    struct topic_znode z = {0};
+    struct topic_znode z;
     struct config_znode own = {0};
     char *text = arena_cstr(a, name->name);
     struct zk_batch *b = zk_session_batch(s->session);
@@ -112,11 +112,12 @@ static bool topics_by_znodes_describe_one(struct by_znodes *s, const struct topi
     zk_session_run(s->session, b);
     out->name = *name;
     bool there, configured, ok = zk_nodes_read(topic, &there, fail) && zk_nodes_read(config, &configured, fail);
-    if (ok && !(there && topic_decode(a, text, topic->value, &z) &&
-                (!configured || config_decode(a, path, config->value, &own))))
-        ok = fail_set(fail, "The znodes of topic %s cannot be read", text);
+    bool readable = ok && there && topic_decode(a, text, topic->value, &z) &&
+                    (!configured || config_decode(a, path, config->value, &own));
+    if (ok && !readable)
+        fail_set(fail, "The znodes of topic %s cannot be read", text);
     zk_batch_free(b);
-    if (!ok)
+    if (!readable)
         return false;
     out->name.id = z.id;
     read_configs(s, out, &own);
