@@ -282,17 +282,17 @@ static bool is_old_agent(const char *name)
     return *p == '\0' || atoi(p + 1) < 1;
 }
 
-/* An agent of Java would: what its file protects is not to be open to whoever comes, only because nobody has seen that
- * the keys are others here. */
-static bool protects_as_asked(const struct exporter *e, struct rules_protection asked, const char *file,
-                              struct fail *fail)
+/*
+ * An agent of Java would: what it is told to protect is not to be open to whoever comes, only because nobody has seen
+ * that the keys are others here. `login` and `tls` are what asks for it; NULL: nothing does.
+ */
+static bool protects_as_asked(const struct exporter *e, const char *login, const char *tls, struct fail *fail)
 {
     const char *users = e->config->barnabas_http_users;
-    if (asked.login && (users == NULL || *users == '\0'))
-        return fail_set(fail, "%s: httpServer.authentication has no effect here; set barnabas.http.users instead",
-                        file);
-    if (asked.tls && !e->config->barnabas_http_ssl_enable)
-        return fail_set(fail, "%s: httpServer.ssl has no effect here; set barnabas.http.ssl.enable instead", file);
+    if (login != NULL && (users == NULL || *users == '\0'))
+        return fail_set(fail, "%s has no effect here; set barnabas.http.users instead", login);
+    if (tls != NULL && !e->config->barnabas_http_ssl_enable)
+        return fail_set(fail, "%s has no effect here; set barnabas.http.ssl.enable instead", tls);
     return true;
 }
 
@@ -309,7 +309,10 @@ static bool add_jmx_exporter(struct exporter *e, const char *name, const char *a
     struct dialect *d = dialect_of_file(file + 1, !old, fail);
     if (d == NULL)
         return fail_wrap(fail, "%s", said);
-    bool ok = protects_as_asked(e, dialect_protection(d), file + 1, fail) || fail_wrap(fail, "%s", said);
+    struct rules_protection asked = dialect_protection(d);
+    bool ok = protects_as_asked(e, asked.login ? "httpServer.authentication" : NULL,
+                                asked.tls ? "httpServer.ssl" : NULL, fail) ||
+              fail_wrap(fail, "%s: %s", said, file + 1);
     if (!ok || !add_address(e, said, address, fail)) {
         dialect_free(d);
         return false;
@@ -319,18 +322,30 @@ static bool add_jmx_exporter(struct exporter *e, const char *name, const char *a
     return true;
 }
 
-/* KEY=VALUE,...: of which host and port count. */
+static const char *first_of(const char *earlier, const char *key, const char *pair)
+{
+    size_t len = strlen(key);
+    return earlier == NULL && strncmp(pair, key, len) == 0 && pair[len] == '=' ? key : earlier;
+}
+
+/* KEY=VALUE,...: of which host and port count, and what would protect them. */
 static bool add_jolokia(struct exporter *e, const char *arguments, struct fail *fail)
 {
-    const char *host = "localhost", *port = "8778";
+    const char *host = "localhost", *port = "8778", *login = NULL, *tls = NULL;
     char *save = NULL, *copy = arena_cstr(&e->memory, str_of(arguments));
     for (char *pair = strtok_r(copy, ",", &save); pair != NULL; pair = strtok_r(NULL, ",", &save)) {
         if (strncmp(pair, "host=", 5) == 0)
             host = pair + 5;
         else if (strncmp(pair, "port=", 5) == 0)
             port = pair + 5;
+        login = first_of(login, "user", pair);
+        login = first_of(login, "authMode", pair);
+        if (strcmp(pair, "protocol=https") == 0)
+            tls = "protocol=https";
     }
     bool all = strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0;
+    if (!protects_as_asked(e, login, tls, fail))
+        return fail_wrap(fail, "-javaagent of Jolokia in KAFKA_OPTS");
     if (!add_port(e, "-javaagent of Jolokia in KAFKA_OPTS", all ? "" : host, port, fail))
         return false;
     e->ports[e->count - 1].dialect = dialect_new(dialect_list()[0]);

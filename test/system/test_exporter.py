@@ -606,8 +606,21 @@ def test_does_not_start_with_what_cannot_be_had(zookeeper, tmp_path, settings, e
 def test_what_an_agent_protects_is_not_open(zookeeper, tmp_path, server, key, value, said):
     rules = tmp_path / "rules.yml"
     rules.write_text(f"httpServer:\n  {server}\n  threads: {{minimum: 1}}\n")
+    check_protection(zookeeper, tmp_path, f"/x/jmx_prometheus_javaagent-1.0.1.jar=127.0.0.1:0:{rules}", key, value, said)
+
+
+@pytest.mark.parametrize("asked, key, value, said", [
+    ("user=u,password=p", "barnabas.http.users", "u:p", "user has no effect here; set barnabas.http.users instead"),
+    ("authMode=jaas", "barnabas.http.users", "u:p", "authMode has no effect here; set barnabas.http.users instead"),
+    ("protocol=https", "barnabas.http.ssl.enable", "true", "protocol=https has no effect here; set barnabas.http.ssl.enable instead"),
+])
+def test_what_jolokias_agent_protects_is_not_open(zookeeper, tmp_path, asked, key, value, said):
+    check_protection(zookeeper, tmp_path, f"/x/jolokia-agent.jar=host=127.0.0.1,port=0,{asked}", key, value, said)
+
+
+def check_protection(zookeeper, tmp_path, agent, key, value, said):
     broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})
-    broker.env["KAFKA_OPTS"] = f"-javaagent:/x/jmx_prometheus_javaagent-1.0.1.jar=127.0.0.1:0:{rules}"
+    broker.env["KAFKA_OPTS"] = f"-javaagent:{agent}"
     broker.properties.update({"ssl.keystore.type": "PEM", "ssl.keystore.location": Authority(tmp_path / "ca").issue("server")})
     broker.launch()
     assert broker.process.wait(60) == 1
