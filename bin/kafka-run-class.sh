@@ -77,4 +77,5 @@ if [ $daemon = 0 ]; then
     exec "$here/$tool.sh" "$@"
 fi
 mkdir -p "${LOG_DIR:-$here/../logs}"
-setsid "$here/$tool.sh" "$@" >"${LOG_DIR:-$here/../logs}/$service.out" 2>&1 </dev/null &
+# Appended, as what rotates the file empties it meanwhile.
+setsid "$here/$tool.sh" "$@" >>"${LOG_DIR:-$here/../logs}/$service.out" 2>&1 </dev/null &

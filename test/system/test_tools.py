@@ -386,10 +386,11 @@ def test_a_class_is_the_tool_that_stands_for_it(tmp_path):
     script("kafka-run-class", "org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties", code=1)
     assert "no tool of barnabas stands for the class org.apache.kafka.connect.cli.ConnectStandalone" in script.errors
     script("kafka-run-class", "kafka.tools.DumpLogSegments", "--files", tmp_path / "no.log", code=1)
+    (tmp_path / "topics.out").write_text("before\n")
     subprocess.run([TOP / "bin" / "kafka-run-class.sh", "-daemon", "-name", "topics", "kafka.admin.TopicCommand", "--help"],
                    check=True, env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin", "LOG_DIR": str(tmp_path)})
-    wait_until(lambda: (tmp_path / "topics.out").is_file() and (tmp_path / "topics.out").read_text() == script("kafka-topics", "--help"),
-               "what it prints, in a file")
+    wait_until(lambda: (tmp_path / "topics.out").read_text() == "before\n" + script("kafka-topics", "--help"),
+               "what it prints, in a file, behind what was there")
 
 
 # ---- Producer and consumer ----
