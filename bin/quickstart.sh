@@ -109,7 +109,8 @@ clientPortAddress=127.0.0.1
 maxClientCnxns=0
 admin.enableServer=false
 EOF
-    "$top/bin/zookeeper-server-start.sh" -daemon "$data/zookeeper.properties" "$data/zookeeper.log" "$data/zookeeper.pid"
+    # What KAFKA_OPTS has, such as agents with a port, is the broker's.
+    env -u KAFKA_OPTS -u KAFKA_LOG4J_OPTS -u KAFKA_JMX_OPTS "$top/bin/zookeeper-server-start.sh" -daemon "$data/zookeeper.properties" "$data/zookeeper.log" "$data/zookeeper.pid"
     wait_for ZooKeeper "$data/zookeeper.log" eval "! is_free $zk_port"
 fi
 

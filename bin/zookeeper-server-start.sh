@@ -28,9 +28,19 @@ jar=/usr/share/java/zookeeper.jar # names the jars that it needs
     echo "$0: $jar is missing (Debian: zookeeper)" >&2
     exit 1
 }
-command=(java -Xmx"${ZK_HEAP:-512m}" -cp $jar org.apache.zookeeper.server.quorum.QuorumPeerMain "$1")
+# The same variables and order as with Apache's script: words of each, in which nothing else is expanded.
+set -f
+# shellcheck disable=SC2206
+options=(${KAFKA_HEAP_OPTS:--Xmx${ZK_HEAP:-512m}} ${KAFKA_JVM_PERFORMANCE_OPTS:-} ${KAFKA_GC_LOG_OPTS:-} ${KAFKA_JMX_OPTS:-})
+[ -z "${LOG_DIR:-}" ] || options+=(-Dkafka.logs.dir="$LOG_DIR")
+# shellcheck disable=SC2206
+options+=(${KAFKA_LOG4J_OPTS:-} -cp $jar ${KAFKA_OPTS:-})
+set +f
+command=(java "${options[@]}" org.apache.zookeeper.server.quorum.QuorumPeerMain "$1")
 if [ $daemon = 0 ]; then
     exec "${command[@]}"
 fi
-setsid "${command[@]}" >>"${2:-zookeeper.log}" 2>&1 </dev/null &
+output=${2:-${LOG_DIR:+$LOG_DIR/}zookeeper.log}
+mkdir -p "$(dirname "$output")"
+setsid "${command[@]}" >>"$output" 2>&1 </dev/null &
 [ -z "${3:-}" ] || echo $! >"$3"

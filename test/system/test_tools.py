@@ -280,6 +280,25 @@ def test_server_scripts_explain_themselves(name):
         assert "USAGE" in script.errors
 
 
+def test_zookeeper_is_started_with_what_the_environment_says(tmp_path):
+    (tmp_path / "zoo.cfg").touch()
+    (tmp_path / "java").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "java").chmod(0o755)
+
+    def options(*words, **env):
+        done = subprocess.run([TOP / "bin" / "zookeeper-server-start.sh", *words, tmp_path / "zoo.cfg"], cwd=tmp_path, capture_output=True, text=True,
+                              check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin", **env})
+        return done.stdout.split("\n")[:-1]
+
+    jar, end = "/usr/share/java/zookeeper.jar", ["org.apache.zookeeper.server.quorum.QuorumPeerMain", str(tmp_path / "zoo.cfg")]
+    assert options() == ["-Xmx512m", "-cp", jar, *end]
+    assert options(ZK_HEAP="1g") == ["-Xmx1g", "-cp", jar, *end]
+    assert options(KAFKA_HEAP_OPTS="-Xms1g -Xmx2g", KAFKA_JMX_OPTS="-Dj", KAFKA_LOG4J_OPTS="-Dl", KAFKA_OPTS="-Da=*\n -Db=$HOME", LOG_DIR="a b") == [
+        "-Xms1g", "-Xmx2g", "-Dj", "-Dkafka.logs.dir=a b", "-Dl", "-cp", jar, "-Da=*", "-Db=$HOME", *end]
+    options("-daemon", LOG_DIR=str(tmp_path / "logs"))
+    wait_until(lambda: (tmp_path / "logs" / "zookeeper.log").is_file() and end[0] in (tmp_path / "logs" / "zookeeper.log").read_text(), "its log")
+
+
 @pytest.mark.parametrize("program", ["barnabas", "barnabas-tool"])
 def test_no_function_of_ours_takes_the_place_of_a_librarys(program):
     """Libraries look for each other's functions in the program first: Cyrus' sasl_client_new must not be found there."""
