@@ -28,20 +28,32 @@ _barnabas_entries() { # TOOL WORDS...: NAME, VALUE and HELP with tabs in between
     printf '%s\n' "$entries"
 }
 
+# Not compgen -W, which expands what it is given: a name that comes from a broker could be a command. For the same reason it is
+# quoted as it goes into the line.
+_barnabas_offer() { # PREFIX: of the lines those that begin with it
+    local line quoted
+    COMPREPLY=()
+    while IFS= read -r line; do
+        [[ -n $line && $line = "$1"* ]] || continue
+        printf -v quoted %q "$line"
+        COMPREPLY+=("$quoted")
+    done
+}
+
 _barnabas_tool() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} entries name value found=none words=
     entries=$(_barnabas_entries "$1" "${COMP_WORDS[@]:1:COMP_CWORD-1}")
     while IFS= read -r name; do
         value=${name#*$'\t'} name=${name%%$'\t'*}
         [ "$name" = "$previous" ] && found=${value%%$'\t'*}
-        words+=" $name"
+        words+=$name$'\n'
     done <<<"$entries"
     case $found in
-    topic) mapfile -t COMPREPLY < <(compgen -W "$(_barnabas_topics "${COMP_WORDS[@]}")" -- "$current") ;;
+    topic) _barnabas_offer "$current" < <(_barnabas_topics "${COMP_WORDS[@]}") ;;
     file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     any) COMPREPLY=() ;;
-    none | '') mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current") ;;
-    *) mapfile -t COMPREPLY < <(compgen -W "$found" -- "$current") ;;
+    none | '') _barnabas_offer "$current" <<<"$words" ;;
+    *) _barnabas_offer "$current" <<<"${found// /$'\n'}" ;;
     esac
 }
 

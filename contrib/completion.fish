@@ -1,11 +1,13 @@
 # Completion of the Kafka tools in fish: options and commands as the tools have them, topics from the cluster that was named.
 
 function __barnabas_topics # WORDS...: prints topics, if the words say where to ask
+    set -l topics kafka-topics
+    command -q $topics; or set topics kafka-topics.sh
     for i in (seq (math (count $argv) - 1))
         switch $argv[$i]
             case --bootstrap-server --broker-list --zookeeper
                 set how (string replace -- --broker-list --bootstrap-server $argv[$i])
-                timeout 2 kafka-topics.sh $how $argv[(math $i + 1)] --list 2>/dev/null
+                timeout 2 $topics $how $argv[(math $i + 1)] --list 2>/dev/null
                 return
         end
     end

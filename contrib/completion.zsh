@@ -2,12 +2,13 @@
 # function for compinit, where #compdef and the names of the tools stand before it; or to be sourced.
 
 _barnabas_topics() { # WORDS...: prints topics, if the words say where to ask
-    local i how
+    local i how topics=kafka-topics
+    whence -p $topics >/dev/null || topics=kafka-topics.sh
     for ((i = 1; i < $#; i++)); do
         case ${@[i]} in
         (--bootstrap-server|--broker-list|--zookeeper)
             how=${${@[i]}/--broker-list/--bootstrap-server}
-            timeout 2 kafka-topics.sh $how ${@[i + 1]} --list 2>/dev/null
+            timeout 2 $topics $how ${@[i + 1]} --list 2>/dev/null
             return
             ;;
         esac

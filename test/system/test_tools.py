@@ -339,6 +339,14 @@ def test_shells_complete_options_and_topics(complete, broker):
     assert complete("kafka-topics.sh", "--partitions", "-") == set()  # a number follows
 
 
+def test_no_shell_runs_what_a_broker_calls_its_topics(complete, tmp_path):
+    (tmp_path / "kafka-topics").write_text("#!/bin/sh\nprintf '%s\\n' 'plain' 'p$(touch done)' 'p`touch done`' '*'\n")
+    (tmp_path / "kafka-topics").chmod(0o755)
+    offers = complete("kafka-topics.sh", "--bootstrap-server", "x:1", "--topic", "p")
+    assert "plain" in offers and len(offers) == 3
+    assert not (tmp_path / "done").exists()
+
+
 def test_shells_complete_commands_files_and_words(complete, tmp_path):
     (tmp_path / "client.properties").touch()
     assert complete("kafka-cluster.sh", "c") == {"cluster-id"}
