@@ -173,8 +173,10 @@ bool environment_read(char *const *variables, const char *secrets, struct arena 
         if (!take_variable(&r, *v + skip, (size_t)(equals - *v) - skip, equals + 1, fail))
             return false;
     }
+    /* As for the script of the image apache/kafka, what is empty is not set. */
     const char *advertised = environment_get(variables, "KAFKA_ADVERTISED_LISTENERS");
-    if (advertised != NULL && environment_get(variables, "KAFKA_LISTENERS") == NULL)
+    const char *listeners = environment_get(variables, "KAFKA_LISTENERS");
+    if (advertised != NULL && advertised[0] != '\0' && (listeners == NULL || listeners[0] == '\0'))
         listen_everywhere(&r, advertised);
     return true;
 }

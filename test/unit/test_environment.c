@@ -70,6 +70,13 @@ static void listeners_follow_what_is_advertised(void **state)
     const char *const both[] = {"KAFKA_ADVERTISED_LISTENERS=SSL://b1:9093", "KAFKA_LISTENERS=SSL://:1", NULL};
     const char *const as_said[] = {"advertised.listeners=SSL://b1:9093", "listeners=SSL://:1", NULL};
     assert_read(both, "/nowhere", as_said);
+    const char *const empty[] = {"KAFKA_LISTENERS=", "KAFKA_ADVERTISED_LISTENERS=SSL://b1:9093", NULL};
+    const char *const over_empty[] = {"listeners=", "advertised.listeners=SSL://b1:9093",
+                                      "listeners=SSL://0.0.0.0:9093", NULL};
+    assert_read(empty, "/nowhere", over_empty);
+    const char *const nothing[] = {"KAFKA_ADVERTISED_LISTENERS=", NULL};
+    const char *const still_nothing[] = {"advertised.listeners=", NULL};
+    assert_read(nothing, "/nowhere", still_nothing);
 }
 
 static void secrets_are_read_from_files(void **state)
