@@ -115,7 +115,8 @@ void supervisor_ready(struct broker *b);
 void supervisor_reload_begins(struct broker *b);
 void supervisor_reload_ends(struct broker *b);
 void supervisor_stopping(struct broker *b, const char *step);
-void supervisor_free(struct broker *b); /* with what loops have of it delivered */
+void supervisor_logs_closed(void *broker, int closed, int logs); /* any thread */
+void supervisor_free(struct broker *b);                          /* with what loops have of it delivered */
 
 /* ---- protection.c ---- */
 

@@ -62,7 +62,6 @@ void broker_finish(struct broker *b)
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
     stop_threads(b);
     deliver_leftovers(b);
-    supervisor_free(b);
     net_server_free(s->net);
     controller_link_free(s->controller_link);
     controller_link_free(b->isr_link);
@@ -70,7 +69,8 @@ void broker_finish(struct broker *b)
     controller_free(s->controller);
     replication_free(b->replication);
     if (b->all_loaded) /* also if it never served: they may have taken hours to recover */
-        log_manager_close(s->logs);
+        log_manager_close(s->logs, supervisor_logs_closed, b);
+    supervisor_free(b);
     loop_drain(b->control); /* directories that have failed in closing */
     fetch_sessions_free(s->fetch_sessions); /* which tell partitions of what was fetched last */
     replica_manager_free(s->replicas);

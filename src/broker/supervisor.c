@@ -4,7 +4,7 @@
  *     starting    what it is at, and each time that it has got further, more time: recovery may take minutes
  *     running     READY=1; once in a while a line of figures, which a worker makes, as it looks at partitions
  *     reloading   RELOADING=1, then READY=1
- *     stopping    STOPPING=1, and more time with each step
+ *     stopping    STOPPING=1, and more time with each step, and while logs are closed, which may be very many
  *
  * And the watchdog: at a third of its time each loop is sent a ping, and WATCHDOG=1 goes out when all have answered.
  * One that does not answer is named, in the log and in the status, before the manager ends the process for that.
@@ -44,6 +44,7 @@ struct supervisor {
     int64_t round_ms;   /* 0: there is no watchdog */
     struct ping **pings;
     size_t ping_count, ping_cap, unanswered;
+    _Atomic int64_t tell_closed_at; /* when the next notice of logs that are closed is due */
 };
 
 /* ---- Status ---- */
@@ -245,6 +246,17 @@ void supervisor_stopping(struct broker *b, const char *step)
         return;
     snprintf(with, sizeof(with), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%d\n", MORE_TIME_US);
     say_status(b->supervisor, with, step);
+}
+
+/* One in a while, from whichever thread comes first. */
+void supervisor_logs_closed(void *broker, int closed, int logs)
+{
+    struct supervisor *s = ((struct broker *)broker)->supervisor;
+    if (s == NULL)
+        return;
+    int64_t now = clock_mono_us(), due = atomic_load(&s->tell_closed_at);
+    if (now >= due && atomic_compare_exchange_strong(&s->tell_closed_at, &due, now + TICK_MS * 1000))
+        notify_say("EXTEND_TIMEOUT_USEC=%d\nSTATUS=Stopping: closed %d of %d logs", MORE_TIME_US, closed, logs);
 }
 
 void supervisor_free(struct broker *b)

@@ -445,42 +445,55 @@ void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *su
     plog_unref(old); /* the table's */
 }
 
+struct closing_all {
+    struct log_manager *manager;
+    logs_closed_fn tell;
+    void *ctx;
+    int logs;
+    atomic_int closed;
+};
+
 struct closing {
     struct job job;
-    struct log_manager *manager;
+    struct closing_all *all;
     struct plog *log; /* with a reference */
 };
 
 static void close_one(struct job *job)
 {
     struct closing *c = CONTAINER_OF(job, struct closing, job);
+    struct closing_all *all = c->all;
     if (!plog_close(c->log))
-        manager_dir_failed(c->manager, plog_dir(c->log), "cannot be closed cleanly");
+        manager_dir_failed(all->manager, plog_dir(c->log), "cannot be closed cleanly");
     plog_unref(c->log);
     free(c);
+    int closed = atomic_fetch_add(&all->closed, 1) + 1;
+    if (all->tell != NULL)
+        all->tell(all->ctx, closed, all->logs);
 }
 
 /* Many at once: a disk's journal takes the syncs of all together. */
-static void close_all(struct log_manager *m)
+static void close_all(struct log_manager *m, logs_closed_fn tell, void *ctx)
 {
     size_t count;
     struct plog **logs = manager_logs(m, &count);
+    struct closing_all all = {m, tell, ctx, (int)count, 0};
     struct workers *w = workers_new("closer", (int)MIN(MAX(count, (size_t)1), (size_t)MOST_CLOSERS));
     for (size_t i = 0; i < count; i++) {
         struct closing *c = xcalloc(1, sizeof(*c));
-        *c = (struct closing){{.run = close_one}, m, logs[i]};
+        *c = (struct closing){{.run = close_one}, &all, logs[i]};
         workers_submit(w, &c->job);
     }
     workers_free(w);
     free(logs);
 }
 
-void log_manager_close(struct log_manager *m)
+void log_manager_close(struct log_manager *m, logs_closed_fn tell, void *ctx)
 {
     ensure(!atomic_load(&m->incomplete)); /* or the files would forget what was not loaded */
     cleaner_free(m->cleaner);
     m->cleaner = NULL;
-    close_all(m);
+    close_all(m, tell, ctx);
     log_manager_write_checkpoints(m);
     manager_save_clean_ends(m);
     for (int i = 0; i < m->dir_count; i++)

@@ -82,8 +82,10 @@ struct workers *log_manager_appenders(struct log_manager *m, const struct plog *
 void log_manager_end_appends(struct log_manager *m);
 /* Settings that have changed: of the cleaner, and when producers expire. On the loop's thread. */
 void log_manager_take_settings(struct log_manager *m, const struct broker_config *now);
+/* How many logs are closed, on the thread that has closed one; several may tell at once. NULL tells nobody. */
+typedef void (*logs_closed_fn)(void *ctx, int closed, int logs);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
-void log_manager_close(struct log_manager *m);
+void log_manager_close(struct log_manager *m, logs_closed_fn tell, void *ctx);
 void log_manager_free(struct log_manager *m);
 
 const char *log_manager_dir(const struct log_manager *m, int i); /* NULL past the last */

@@ -414,7 +414,7 @@ static void close_well(struct world *w)
     say("close", 0);
     for (int i = 0; i < LOGS; i++)
         crash_run_jobs(w->workers);
-    log_manager_close(w->manager);
+    log_manager_close(w->manager, NULL, NULL);
     for (int i = 0; i < LOGS && !disk_has_stopped(); i++)
         model_synced(w->models[i], plog_end_offset(w->logs[i]));
 }

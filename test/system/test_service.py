@@ -101,6 +101,23 @@ def test_time_for_recovery(start, manager, tmp_path):
     assert consume(broker, "t") == ["one", "two"] and consume(broker, "slow") == ["three"]
 
 
+def test_time_for_closing_logs(start, manager, tmp_path):
+    hangs = tmp_path / "hangs"
+    broker = start()
+    broker.stop()
+    broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
+    broker.start()
+    produce(broker, "t", ["one"])
+    produce(broker, "slow", ["two"])
+    since = len(manager.hear())
+    hangs.write_text(f"HANG 0 {broker.data}/slow-")
+    broker.process.send_signal(signal.SIGTERM)
+    closing = manager.wait_for("STATUS", "Stopping: closed 1 of 2 logs", since)
+    assert int(manager.heard[closing]["EXTEND_TIMEOUT_USEC"]) >= 30_000_000
+    hangs.unlink()
+    assert broker.stop() == 0
+
+
 def ask(port, path):
     """Status and text; None while nobody answers."""
     try:

@@ -76,7 +76,7 @@ static inline void test_replicas_init(struct test_replicas *r)
 static inline void test_replicas_deinit(struct test_replicas *r)
 {
     replica_manager_free(r->manager);
-    log_manager_close(r->logs);
+    log_manager_close(r->logs, NULL, NULL);
     log_manager_free(r->logs);
     config_deinit(&r->config);
     temp_dir_remove(r->dir);

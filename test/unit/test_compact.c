@@ -885,7 +885,7 @@ static void house_open(struct house *h, struct fixture *f)
 
 static void house_close(struct house *h)
 {
-    log_manager_close(h->manager);
+    log_manager_close(h->manager, NULL, NULL);
     log_manager_free(h->manager);
 }
 

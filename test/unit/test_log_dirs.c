@@ -65,7 +65,7 @@ static void open_all(struct fixture *f)
 static void close_all(struct fixture *f, bool cleanly)
 {
     if (f->logs != NULL && cleanly)
-        log_manager_close(f->logs);
+        log_manager_close(f->logs, NULL, NULL);
     log_manager_free(f->logs);
     f->logs = NULL;
 }
