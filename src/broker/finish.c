@@ -71,7 +71,7 @@ void broker_finish(struct broker *b)
     if (b->all_loaded) /* also if it never served: they may have taken hours to recover */
         log_manager_close(s->logs, supervisor_logs_closed, b);
     supervisor_free(b);
-    loop_drain(b->control); /* directories that have failed in closing */
+    loop_drain(b->control);                 /* directories that have failed in closing */
     fetch_sessions_free(s->fetch_sessions); /* which tell partitions of what was fetched last */
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);

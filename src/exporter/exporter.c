@@ -322,7 +322,7 @@ static bool add_jmx_exporter(struct exporter *e, const char *name, const char *a
     return true;
 }
 
-static const char *first_of(const char *earlier, const char *key, const char *pair)
+static const char *exporter_first_of(const char *earlier, const char *key, const char *pair)
 {
     size_t len = strlen(key);
     return earlier == NULL && strncmp(pair, key, len) == 0 && pair[len] == '=' ? key : earlier;
@@ -338,8 +338,8 @@ static bool add_jolokia(struct exporter *e, const char *arguments, struct fail *
             host = pair + 5;
         else if (strncmp(pair, "port=", 5) == 0)
             port = pair + 5;
-        login = first_of(login, "user", pair);
-        login = first_of(login, "authMode", pair);
+        login = exporter_first_of(login, "user", pair);
+        login = exporter_first_of(login, "authMode", pair);
         if (strcmp(pair, "protocol=https") == 0)
             tls = "protocol=https";
     }
