@@ -37,6 +37,7 @@ mkdir -p "$logs"
 
 give_up() { # WHAT LOG
     tail -40 "$2"
+    grep -aE 'error:|\*\*\* |No such file' "$2" | head -10 # which may be far from the end, where several work at once
     echo "FAIL $1; the whole log is $2"
     echo "$passed passed, $((failed + 1)) failed"
     exit 1
