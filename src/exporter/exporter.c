@@ -331,6 +331,7 @@ static const char *exporter_first_of(const char *earlier, const char *key, const
 /* KEY=VALUE,...: of which host and port count, and what would protect them. */
 static bool add_jolokia(struct exporter *e, const char *arguments, struct fail *fail)
 {
+    static const char said[] = "-javaagent of Jolokia in KAFKA_OPTS";
     const char *host = "localhost", *port = "8778", *login = NULL, *tls = NULL;
     char *save = NULL, *copy = arena_cstr(&e->memory, str_of(arguments));
     for (char *pair = strtok_r(copy, ",", &save); pair != NULL; pair = strtok_r(NULL, ",", &save)) {
@@ -345,8 +346,8 @@ static bool add_jolokia(struct exporter *e, const char *arguments, struct fail *
     }
     bool all = strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0;
     if (!protects_as_asked(e, login, tls, fail))
-        return fail_wrap(fail, "-javaagent of Jolokia in KAFKA_OPTS");
-    if (!add_port(e, "-javaagent of Jolokia in KAFKA_OPTS", all ? "" : host, port, fail))
+        return fail_wrap(fail, "%s", said);
+    if (!add_port(e, said, all ? "" : host, port, fail))
         return false;
     e->ports[e->count - 1].dialect = dialect_new(dialect_list()[0]);
     return true;

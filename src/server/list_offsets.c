@@ -176,30 +176,14 @@ static void list_offsets_answer(struct request *r)
     ANSWER(r, list_offsets_response, &st->response);
 }
 
-/* In the request's order. */
-static struct named_partition *list_offsets_names_of(struct arena *a, const struct list_offsets_request *request,
-                                                     int32_t *count)
-{
-    int32_t n = 0;
-    for (int32_t t = 0; t < request->topics.len; t++)
-        n += request->topics.items[t].partitions.len;
-    struct named_partition *names = ARENA_ARRAY(a, struct named_partition, MAX(n, 1));
-    *count = n;
-    n = 0;
-    for (int32_t t = 0; t < request->topics.len; t++)
-        for (int32_t i = 0; i < request->topics.items[t].partitions.len; i++)
-            names[n++] = (struct named_partition){request->topics.items[t].name,
-                                                  request->topics.items[t].partitions.items[i].partition_index};
-    return names;
-}
-
 /* One answer is all that there can be for a partition, and it is not known which. */
 static void list_offsets_refuse_repeated(struct request *r, struct offsets_state *st)
 {
+    struct named_partition *names;
     int32_t count, n = 0;
     if (r->version == 0)
         return; /* which answers each */
-    const struct named_partition *names = list_offsets_names_of(r->arena, &st->request, &count);
+    LIST_NAMED(r->arena, st->request.topics, TOPIC_NAME, partitions, PARTITION_INDEX, names, count);
     const bool *twice = named_twice(r->arena, names, count);
     for (int32_t t = 0; t < st->response.topics.len; t++)
         for (int32_t i = 0; i < st->response.topics.items[t].partitions.len; i++)

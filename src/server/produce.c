@@ -469,25 +469,23 @@ static int32_t produce_count_partitions(const struct produce_request *request)
     return n;
 }
 
+#define PRODUCE_INDEX(p) ((p)->index)
+
 /* Of several entries for a partition the last one counts, and it alone is answered: so that no record is there twice.
  */
-static const bool *find_repeated(const struct produce *pr, int32_t count)
+static const bool *find_repeated(const struct produce *pr)
 {
     struct arena *a = pr->wait.r->arena;
-    struct named_partition *named = ARENA_ARRAY(a, struct named_partition, MAX(count, 1));
-    int32_t n = 0;
-    for (int32_t t = 0; t < pr->request.topic_data.len; t++) {
-        const struct produce_topic_produce_data *topic = &pr->request.topic_data.items[t];
-        for (int32_t i = 0; i < topic->partition_data.len; i++)
-            named[n++] = (struct named_partition){topic->name, topic->partition_data.items[i].index};
-    }
+    struct named_partition *named;
+    int32_t count;
+    LIST_NAMED(a, pr->request.topic_data, TOPIC_NAME, partition_data, PRODUCE_INDEX, named, count);
     return named_again(a, named, count);
 }
 
 static void produce_lay_out(struct produce *pr, int32_t named)
 {
     struct arena *a = pr->wait.r->arena;
-    const bool *again = named > 1 ? find_repeated(pr, named) : NULL;
+    const bool *again = named > 1 ? find_repeated(pr) : NULL;
     int32_t n = 0, at = 0;
     ARRAY_MAKE(a, pr->response.responses, MAX(pr->request.topic_data.len, 0));
     for (int32_t t = 0; t < pr->request.topic_data.len; t++) {

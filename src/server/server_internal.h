@@ -214,29 +214,39 @@ bool *named_again(struct arena *a, const struct named_partition *named, int32_t 
 bool *named_twice(struct arena *a, const struct named_partition *named, int32_t count);
 
 /*
- * Of a request's partitions, by topics, keeps those that are not named again further on: as in Kafka, where a map of
- * them is made, a partition counts once, with what was said of it last. `NAME` and `INDEX` say it of an entry's
- * address.
+ * Lists a request's partitions, by topics, in its order: in the arena, as `named`, with their count. `NAME` and `INDEX`
+ * say it of an entry's address.
  */
-#define DROP_NAMED_AGAIN(a, topics, NAME, parts, INDEX)                                                              \
+#define LIST_NAMED(a, topics, NAME, parts, INDEX, named, count)                                                      \
     do {                                                                                                             \
-        int32_t total_ = 0, at_ = 0;                                                                                 \
+        int32_t listed_ = 0;                                                                                         \
+        (count) = 0;                                                                                                 \
         for (int32_t t_ = 0; t_ < (topics).len; t_++)                                                                \
-            total_ += MAX((topics).items[t_].parts.len, 0);                                                          \
-        struct named_partition *named_ = ARENA_ARRAY((a), struct named_partition, MAX(total_, 1));                   \
+            (count) += MAX((topics).items[t_].parts.len, 0);                                                         \
+        (named) = ARENA_ARRAY((a), struct named_partition, MAX((count), 1));                                         \
         for (int32_t t_ = 0; t_ < (topics).len; t_++)                                                                \
             for (int32_t i_ = 0; i_ < (topics).items[t_].parts.len; i_++)                                            \
-                named_[at_++] =                                                                                      \
+                (named)[listed_++] =                                                                                 \
                     (struct named_partition){NAME(&(topics).items[t_]), INDEX(&(topics).items[t_].parts.items[i_])}; \
-        const bool *again_ = named_again((a), named_, total_);                                                       \
-        at_ = 0;                                                                                                     \
-        for (int32_t t_ = 0; t_ < (topics).len; t_++) {                                                              \
-            int32_t kept_ = 0, len_ = (topics).items[t_].parts.len;                                                  \
-            for (int32_t i_ = 0; i_ < len_; i_++)                                                                    \
-                if (!again_[at_++])                                                                                  \
-                    (topics).items[t_].parts.items[kept_++] = (topics).items[t_].parts.items[i_];                    \
-            (topics).items[t_].parts.len = MIN(kept_, len_);                                                         \
-        }                                                                                                            \
+    } while (0)
+
+/*
+ * Keeps those that are not named again further on: as in Kafka, where a map of them is made, a partition counts once,
+ * with what was said of it last.
+ */
+#define DROP_NAMED_AGAIN(a, topics, NAME, parts, INDEX)                                           \
+    do {                                                                                          \
+        int32_t total_, at_ = 0;                                                                  \
+        struct named_partition *named_;                                                           \
+        LIST_NAMED(a, topics, NAME, parts, INDEX, named_, total_);                                \
+        const bool *again_ = named_again((a), named_, total_);                                    \
+        for (int32_t t_ = 0; t_ < (topics).len; t_++) {                                           \
+            int32_t kept_ = 0, len_ = (topics).items[t_].parts.len;                               \
+            for (int32_t i_ = 0; i_ < len_; i_++)                                                 \
+                if (!again_[at_++])                                                               \
+                    (topics).items[t_].parts.items[kept_++] = (topics).items[t_].parts.items[i_]; \
+            (topics).items[t_].parts.len = MIN(kept_, len_);                                      \
+        }                                                                                         \
     } while (0)
 #define TOPIC_NAME(t) ((t)->name)
 #define PARTITION_INDEX(p) ((p)->partition_index)
