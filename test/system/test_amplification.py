@@ -3,10 +3,9 @@ And how much memory requests take that name long things often."""
 
 import select
 import struct
-from pathlib import Path
 
 import pytest
-from harness import PATIENCE, connect, kcat, produce, read_frame
+from harness import PATIENCE, connect, kcat, most_memory, produce, read_frame
 from messages import SCHEMAS, Asker, read_response, write_request
 from test_tools import script
 
@@ -104,12 +103,6 @@ MANY = 80000
 MOST_MEMORY = 700 * MEGA
 
 
-def most_memory(broker):
-    """Resident bytes, at most so far."""
-    line = next(x for x in Path(f"/proc/{broker.process.pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
 def ask(broker, name, version, tree):
     with Asker(broker, PATIENCE) as asker:
         answer = asker.get(name, version, tree)
@@ -121,7 +114,7 @@ def test_a_long_name_is_not_copied_for_each_of_its_partitions(full):
     partition = {"PartitionIndex": 0, "Timestamp": -1}
     answer = ask(full, "ListOffsets", 7, {"ReplicaId": -1, "Topics": [{"Name": LONG, "Partitions": [partition] * MANY}]})
     assert {p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]} == {42}  # INVALID_REQUEST: it is named again
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 @pytest.mark.parametrize("name", ["OffsetFetch", "OffsetCommit"])
@@ -132,7 +125,7 @@ def test_a_long_group_is_not_copied_for_each_partition(full, name):
     errors = [p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]]
     assert len(errors) == 30000 and errors[-1] == -1  # UNKNOWN_SERVER_ERROR
     assert errors[0] == {"OffsetFetch": 3, "OffsetCommit": 0}[name]
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 def test_names_of_keys_without_a_value_are_not_copied_for_each_other(full):
@@ -141,7 +134,7 @@ def test_names_of_keys_without_a_value_are_not_copied_for_each_other(full):
     answer = ask(full, "IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 2, "ResourceName": "t", "Configs": configs}]})
     told = answer["Responses"][0]
     assert told["ErrorCode"] == 42 and told["ErrorMessage"].startswith("Null value not supported for : 0nnn")
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 # ---- One partition, named again and again ----
@@ -162,7 +155,7 @@ def test_an_offset_is_told_once(full, version):
     answer = ask(full, "OffsetFetch", version, {"GroupId": "long", "Topics": topics} if version < 8 else {"Groups": [{"GroupId": "long", "Topics": topics}]})
     (topic,) = answer["Topics"] if version < 8 else answer["Groups"][0]["Topics"]
     assert [(p["PartitionIndex"], p["CommittedOffset"], len(p["Metadata"])) for p in topic["Partitions"]] == [(0, 5, 4000)]
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 def test_an_offset_is_committed_once(full):
@@ -182,7 +175,7 @@ def test_a_partition_is_waited_for_once(full, version):
     tree = {"ReplicaId": -1, "MaxWaitMs": 200, "MinBytes": 1 << 20, "MaxBytes": 1 << 20, "SessionEpoch": -1, "Topics": [{**topic, "Partitions": [partition] * TIMES}]}
     answer = ask(full, "Fetch", version, tree)
     assert [[p["PartitionIndex"] for p in t["Partitions"]] for t in answer["Responses"]] == [[0]]
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 def test_records_are_deleted_once(full):
@@ -196,7 +189,7 @@ def test_the_segments_of_old_clients_have_a_bound(full):
     partition = {"PartitionIndex": 0, "Timestamp": -1, "MaxNumOffsets": 1 << 30}
     answer = ask(full, "ListOffsets", 0, {"ReplicaId": -1, "Topics": [{"Name": "t", "Partitions": [partition] * TIMES}]})
     assert len(answer["Topics"][0]["Partitions"]) == TIMES
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
 
 
 # ---- What is asked of ZooKeeper ----
@@ -212,7 +205,7 @@ def test_a_long_name_is_not_looked_for_in_each_user(full):
         full.zookeeper.client.create(f"/config/users/u{i}", b'{"version":1,"config":{"producer_byte_rate":"1"}}')
     asked = {"Components": [{"EntityType": "user", "MatchType": 0, "Match": "/" * 32000}], "Strict": False}
     assert ask(full, "DescribeClientQuotas", 1, asked)["Entries"] == []
-    assert most_memory(full) < MOST_MEMORY
+    assert most_memory(full.process.pid) < MOST_MEMORY
     assert slow_turns_of_control(full) == []
 
 
@@ -250,4 +243,4 @@ def test_topics_of_a_request_have_a_bound(full):
     assert {t["ErrorCode"] for t in answer["Topics"]} == {44}
     answer = ask(full, "CreatePartitions", 3, {"TimeoutMs": 10000, "ValidateOnly": True, "Topics": [{"Name": f"n{i}", "Count": 3} for i in range(20001)]})
     assert {t["ErrorCode"] for t in answer["Results"]} == {44}
-    assert most_memory(full) < MOST_MEMORY and slow_turns_of_control(full) == []
+    assert most_memory(full.process.pid) < MOST_MEMORY and slow_turns_of_control(full) == []
