@@ -39,6 +39,15 @@ static inline bool str_is(struct str a, const char *s)
     return str_eq(a, str_of(s));
 }
 
+/* Whether two C strings are the same; in place, as for names of a few letters the call of strcmp() is most of it. */
+static inline bool text_eq(const char *a, const char *b)
+{
+    for (; *a == *b; a++, b++)
+        if (*a == '\0')
+            return true;
+    return false;
+}
+
 /* A copy on the heap, which str_free() takes back; null stays null. */
 struct str str_dup(struct str s);
 void str_free(struct str s);

@@ -159,12 +159,15 @@ void dialect_gather(struct dialect *d, const struct dialect_matter *of, struct e
         struct name_filter *f = atomic_exchange(&d->next_filter, NULL);
         if (f != NULL)
             rules_filter(d->parts[0], f);
-        exposition_gather(e, d->parts, d->count, of->metrics);
+        if (d->native)
+            native_gather_with(of->metrics, of->partitions, d->parts, d->count, e);
+        else
+            exposition_gather(e, d->parts, d->count, of->metrics, NULL);
         lock_release(&d->lock);
+    } else if (d->native) {
+        native_gather(of->metrics, of->partitions, e);
     }
     if (of->look != NULL)
         gather_look(d, of, e);
-    if (d->native)
-        native_gather(of->metrics, of->partitions, e);
     process_gather(e, !dialect_is_own(d));
 }

@@ -6,13 +6,21 @@
 #include "base/arena.h"
 #include "base/hash.h"
 
+/* A line of its family's text. */
+struct line {
+    uint64_t hash; /* of what stands before its value */
+    uint8_t type;
+    bool was_there;
+};
+
 struct gathered {
     const char *name, *help;
     size_t name_len;
-    enum sample_type type;
+    enum sample_type type; /* of its first sample; another's does not agree with it */
     bool wanted;
-    uint64_t seed; /* of its samples among those that are there */
     struct strbuf text;
+    struct line *lines;
+    size_t line_count, line_cap;
     UT_hash_handle hh;
 };
 
@@ -31,12 +39,11 @@ struct part {
 struct exposition {
     struct part parts[EXPOSITION_MOST_RULES];
     int part_count;
+    const struct exposition_beside *beside; /* NULL: nobody */
     struct arena memory;
     struct gathered *families; /* uthash, by name */
     struct wanted *wanted;     /* uthash; empty: all */
     struct strbuf labels;
-    uint64_t *seen; /* open addressing; 0 is free */
-    size_t seen_count, seen_cap;
 };
 
 struct exposition *exposition_new(void)
@@ -52,12 +59,12 @@ void exposition_free(struct exposition *e)
     HASH_ITER (hh, e->families, g, next) {
         HASH_DEL(e->families, g);
         strbuf_deinit(&g->text);
+        free(g->lines);
     }
     HASH_CLEAR(hh, e->wanted);
     for (int i = 0; i < e->part_count; i++)
         free(e->parts[i].slots);
     strbuf_deinit(&e->labels);
-    free(e->seen);
     arena_deinit(&e->memory);
     free(e);
 }
@@ -69,43 +76,6 @@ void exposition_name(struct exposition *e, struct str family)
     HASH_FIND_STR(e->wanted, w->name, there);
     if (there == NULL)
         HASH_ADD_KEYPTR(hh, e->wanted, w->name, strlen(w->name), w);
-}
-
-/* ---- What was there already ---- */
-
-static bool add_seen(uint64_t *table, size_t cap, uint64_t hash)
-{
-    for (size_t i = hash & (cap - 1);; i = (i + 1) & (cap - 1)) {
-        if (table[i] == hash)
-            return false;
-        if (table[i] == 0) {
-            table[i] = hash;
-            return true;
-        }
-    }
-}
-
-static void grow_seen(struct exposition *e)
-{
-    size_t cap = e->seen_cap == 0 ? 1024 : 2 * e->seen_cap;
-    uint64_t *table = xcalloc(cap, sizeof(*table));
-    for (size_t i = 0; i < e->seen_cap; i++)
-        if (e->seen[i] != 0)
-            add_seen(table, cap, e->seen[i]);
-    free(e->seen);
-    e->seen = table;
-    e->seen_cap = cap;
-}
-
-static bool is_new(struct exposition *e, uint64_t seed, struct str labels)
-{
-    uint64_t hash = hash_pair(hash_bytes(labels.p, (size_t)labels.len), seed);
-    if (2 * e->seen_count >= e->seen_cap)
-        grow_seen(e);
-    ensure(2 * e->seen_count < e->seen_cap); /* or a look-up might not end */
-    bool fresh = add_seen(e->seen, e->seen_cap, hash != 0 ? hash : 1);
-    e->seen_count += fresh;
-    return fresh;
 }
 
 /* ---- Gathering ---- */
@@ -167,7 +137,6 @@ static struct gathered *gathered_of(struct exposition *e, const char *family, en
     g->help = help;
     g->type = type;
     g->wanted = wants_family(e, family);
-    g->seed = hash_bytes(family, g->name_len);
     HASH_ADD_KEYPTR(hh, e->families, g->name, g->name_len, g);
     return g;
 }
@@ -190,14 +159,14 @@ static void write_sample(struct gathered *g, const char *part, size_t part_len, 
 }
 
 /* `part` is what stands behind the family's name. */
-static void add_sample(struct exposition *e, struct gathered *g, enum sample_type type, const char *part,
-                       struct str labels, double value)
+static void add_sample(struct gathered *g, enum sample_type type, const char *part, struct str labels, double value)
 {
     size_t part_len = strlen(part);
-    if (!g->wanted || !is_new(e, g->seed + part_len, labels))
+    if (!g->wanted)
         return;
-    if (g->type != type)
-        g->type = SAMPLE_UNTYPED;
+    g->lines = xgrow(g->lines, g->line_count + 1, &g->line_cap, sizeof(*g->lines));
+    g->lines[g->line_count++] =
+        (struct line){.hash = hash_pair(hash_bytes(labels.p, (size_t)labels.len), part_len), .type = (uint8_t)type};
     write_sample(g, part, part_len, labels);
     exposition_number(value, &g->text);
     strbuf_add(&g->text, "\n", 1);
@@ -206,7 +175,7 @@ static void add_sample(struct exposition *e, struct gathered *g, enum sample_typ
 void exposition_add(struct exposition *e, const char *family, enum sample_type type, const char *help,
                     struct str labels, double value)
 {
-    add_sample(e, gathered_of(e, family, type, help), type, "", labels, value);
+    add_sample(gathered_of(e, family, type, help), type, "", labels, value);
 }
 
 /* A bound is written as OpenMetrics has it in either format, so that its series is the same in both. */
@@ -226,12 +195,12 @@ void exposition_add_histogram(struct exposition *e, const char *family, const ch
         strbuf_clear(&with_bound);
         strbuf_str(&with_bound, labels);
         label_bound(&with_bound, i < b->count ? b->bounds[i] : INFINITY);
-        add_sample(e, g, SAMPLE_HISTOGRAM, "_bucket", (struct str){with_bound.p, (int32_t)with_bound.len},
+        add_sample(g, SAMPLE_HISTOGRAM, "_bucket", (struct str){with_bound.p, (int32_t)with_bound.len},
                    (double)(i < b->count ? b->at_most[i] : b->all));
     }
     strbuf_deinit(&with_bound);
-    add_sample(e, g, SAMPLE_HISTOGRAM, "_sum", labels, b->sum);
-    add_sample(e, g, SAMPLE_HISTOGRAM, "_count", labels, (double)b->all);
+    add_sample(g, SAMPLE_HISTOGRAM, "_sum", labels, b->sum);
+    add_sample(g, SAMPLE_HISTOGRAM, "_count", labels, (double)b->all);
 }
 
 static struct gathered *gathered_by_number(struct exposition *e, struct part *part, const struct family *f)
@@ -245,9 +214,8 @@ static struct gathered *gathered_by_number(struct exposition *e, struct part *pa
     return part->slots[n];
 }
 
-static bool gather_bean(void *ctx, const struct bean *b)
+static void gather_by_rules(struct exposition *e, const struct bean *b)
 {
-    struct exposition *e = ctx;
     struct bean_attribute attributes[BEAN_MOST_ATTRIBUTES + 1]; /* and a sum */
     struct sample s;
     int count = -1;
@@ -260,17 +228,106 @@ static bool gather_bean(void *ctx, const struct bean *b)
         bool sum = rules_want_sums(part->rules) && bean_read_sum(b, &attributes[count]);
         for (int i = 0; i < count + sum; i++)
             if (rules_apply(part->rules, b, &attributes[i], &e->labels, &s))
-                add_sample(e, gathered_by_number(e, part, s.family), s.family->type, s.part, s.labels, s.value);
+                add_sample(gathered_by_number(e, part, s.family), s.family->type, s.part, s.labels, s.value);
     }
-    return true;
 }
 
-void exposition_gather(struct exposition *e, struct rules *const *rules, int count, struct metrics *m)
+static bool gather_bean(void *ctx, const struct bean *b)
+{
+    struct exposition *e = ctx;
+    if (!bean_is_own(b))
+        gather_by_rules(e, b);
+    return e->beside == NULL || e->beside->visit(e->beside->ctx, b);
+}
+
+void exposition_gather(struct exposition *e, struct rules *const *rules, int count, struct metrics *m,
+                       const struct exposition_beside *beside)
 {
     ensure(count <= EXPOSITION_MOST_RULES && e->part_count == 0);
     for (e->part_count = 0; e->part_count < count; e->part_count++)
         e->parts[e->part_count].rules = rules[e->part_count];
-    metrics_visit(m, NULL, gather_bean, e);
+    e->beside = beside;
+    if (beside != NULL)
+        metrics_visit_whole(m, gather_bean, e);
+    else
+        metrics_visit(m, NULL, gather_bean, e);
+    e->beside = NULL;
+}
+
+/* ---- What was there already ---- */
+
+/*
+ * Family by family when all are there, so that what is looked up lies close together: as they come, one sample after
+ * the other is another family's.
+ */
+struct seen {
+    uint64_t *table; /* open addressing; 0 is free */
+    size_t cap;
+};
+
+/* Nothing is in it then. */
+static void seen_begin(struct seen *s, size_t lines)
+{
+    size_t cap = 1024;
+    while (cap < 2 * lines)
+        cap *= 2;
+    if (cap > s->cap) {
+        free(s->table);
+        *s = (struct seen){xcalloc(cap, sizeof(*s->table)), cap};
+    } else {
+        memset(s->table, 0, s->cap * sizeof(*s->table));
+    }
+}
+
+/* Whether it was not. */
+static bool seen_add(struct seen *s, uint64_t hash)
+{
+    hash = hash != 0 ? hash : 1;
+    for (size_t i = hash & (s->cap - 1);; i = (i + 1) & (s->cap - 1)) {
+        if (s->table[i] == hash)
+            return false;
+        if (s->table[i] == 0) {
+            s->table[i] = hash;
+            return true;
+        }
+    }
+}
+
+static void drop_lines_that_were_there(struct gathered *g)
+{
+    const char *from = g->text.p, *end = g->text.p + g->text.len;
+    char *to = g->text.p;
+    size_t kept = 0;
+    for (size_t i = 0; i < g->line_count; i++) {
+        const char *next = memchr(from, '\n', (size_t)(end - from));
+        ensure(next != NULL);
+        size_t len = (size_t)(++next - from);
+        if (!g->lines[i].was_there) {
+            memmove(to, from, len);
+            to += len;
+            g->lines[kept++] = g->lines[i];
+        }
+        from = next;
+    }
+    ensure(from == end);
+    g->text.len = (size_t)(to - g->text.p);
+    g->line_count = kept;
+}
+
+/* Of samples that do not agree on a type, a family has none. */
+static void settle_family(struct gathered *g, struct seen *s)
+{
+    bool any_was_there = false;
+    seen_begin(s, g->line_count);
+    for (size_t i = 0; i < g->line_count; i++) {
+        struct line *l = &g->lines[i];
+        l->was_there = !seen_add(s, l->hash);
+        any_was_there |= l->was_there;
+        if (!l->was_there && l->type != g->type)
+            g->type = SAMPLE_UNTYPED;
+    }
+    if (any_was_there)
+        drop_lines_that_were_there(g);
 }
 
 /* ---- Writing ---- */
@@ -317,14 +374,17 @@ bool exposition_write(struct exposition *e, enum exposition_format format,
                       bool (*write)(void *ctx, const char *p, size_t len), void *ctx)
 {
     struct strbuf head = {0};
+    struct seen seen = {0};
     bool ok = true;
     HASH_SORT(e->families, by_name);
     for (struct gathered *g = e->families; ok && g != NULL; g = g->hh.next) {
         if (g->text.len == 0)
             continue;
+        settle_family(g, &seen);
         write_head(g, format, &head);
         ok = write(ctx, head.p, head.len) && write(ctx, g->text.p, g->text.len);
     }
     strbuf_deinit(&head);
+    free(seen.table);
     return ok && (format != EXPOSITION_OPENMETRICS || write(ctx, "# EOF\n", 6));
 }

@@ -19,8 +19,14 @@ void exposition_free(struct exposition *e);
 /* Only families of these names, if any was named. */
 void exposition_name(struct exposition *e, struct str family);
 enum { EXPOSITION_MOST_RULES = 2 };
-/* Once, by all of these, which outlive it; one thread at a time for each of them. */
-void exposition_gather(struct exposition *e, struct rules *const *rules, int count, struct metrics *m);
+/* Somebody else who is shown all beans on the same way, those of the broker's own domain, too. */
+struct exposition_beside {
+    bean_visit_fn visit;
+    void *ctx;
+};
+/* Once, by all of these, which outlive it; one thread at a time for each of them. `beside` may be NULL. */
+void exposition_gather(struct exposition *e, struct rules *const *rules, int count, struct metrics *m,
+                       const struct exposition_beside *beside);
 /* One more, beside those that the rules make; of a family that they do not make. */
 void exposition_add(struct exposition *e, const char *family, enum sample_type type, const char *help,
                     struct str labels, double value);

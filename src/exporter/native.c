@@ -11,17 +11,24 @@
 static const int64_t bounds_us[] = {500,    1000,   2500,   5000,    10000,   25000,   50000,
                                     100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
 
-enum { MOST_ROWS_OF_A_TYPE = 40 };
+enum { MOST_ROWS_OF_A_TYPE = 40, KINDS_KEPT = 4 };
+
+/* Which rows are of beans of one domain and type. */
+struct kind_rows {
+    const char *domain;
+    char type[64];
+    const struct native_row *rows[MOST_ROWS_OF_A_TYPE];
+    int count;
+};
 
 /* What goes on in one gathering. */
 struct native {
     bool partitions;
     struct exposition *x;
     struct strbuf labels, plain;
-    char type[64]; /* of the last bean, and which rows are of its kind: beans of a kind come one after the other */
-    const char *domain;
-    const struct native_row *rows[MOST_ROWS_OF_A_TYPE];
-    int row_count;
+    /* Beans of a kind come one after the other, and those of partitions of a few kinds in turns. */
+    struct kind_rows kinds[KINDS_KEPT];
+    int oldest;
     double bounds[ARRAY_LEN(bounds_us)];
 };
 
@@ -178,41 +185,65 @@ static bool is_counted_elsewhere(const struct native_row *row, const struct bean
            str_is(bean_key_text(b, "request"), "Fetch");
 }
 
-static void find_rows(struct native *n, const char *domain, struct str type)
+static const struct kind_rows *find_rows(struct native *n, const char *domain, struct str type)
 {
-    if (n->domain != NULL && strcmp(n->domain, domain) == 0 && str_is(type, n->type))
-        return;
-    n->domain = domain;
-    snprintf(n->type, sizeof(n->type), "%.*s", STR_ARGS(type));
-    n->row_count = 0;
+    for (int i = 0; i < KINDS_KEPT; i++)
+        if (n->kinds[i].domain != NULL && text_eq(n->kinds[i].domain, domain) && str_is(type, n->kinds[i].type))
+            return &n->kinds[i];
+    struct kind_rows *k = &n->kinds[n->oldest];
+    n->oldest = (n->oldest + 1) % KINDS_KEPT;
+    k->domain = domain;
+    snprintf(k->type, sizeof(k->type), "%.*s", STR_ARGS(type));
+    k->count = 0;
     for (size_t i = 0; i < native_row_count; i++)
         if (wants_row(n, &native_rows[i], domain) && str_is(type, native_rows[i].type)) {
-            ensure(n->row_count < MOST_ROWS_OF_A_TYPE);
-            n->rows[n->row_count++] = &native_rows[i];
+            ensure(k->count < MOST_ROWS_OF_A_TYPE);
+            k->rows[k->count++] = &native_rows[i];
         }
+    return k;
 }
 
 static bool native_visit(void *ctx, const struct bean *b)
 {
     struct native *n = ctx;
+    const struct kind_rows *of = find_rows(n, b->domain, b->keys[0].value);
+    if (of->count == 0)
+        return true;
     struct str name = bean_key_text(b, "name");
-    find_rows(n, b->domain, b->keys[0].value);
-    for (int i = 0; i < n->row_count; i++) {
-        const struct native_row *row = n->rows[i];
+    for (int i = 0; i < of->count; i++) {
+        const struct native_row *row = of->rows[i];
         if ((name.p == NULL || str_is(name, row->name)) && is_of(row, b) && !is_counted_elsewhere(row, b))
             tell_row(n, row, b);
     }
     return true;
 }
 
-void native_gather(struct metrics *m, bool partitions, struct exposition *x)
+static struct native native_begin(bool partitions, struct exposition *x)
 {
     struct native n = {.partitions = partitions, .x = x};
     for (size_t i = 0; i < ARRAY_LEN(bounds_us); i++)
         n.bounds[i] = (double)bounds_us[i] / 1e6;
-    metrics_visit_wanted(m, native_wants, native_visit, &n);
-    exposition_add(x, "barnabas_build_info", SAMPLE_GAUGE, "Which version this is.",
+    return n;
+}
+
+static void native_end(struct native *n)
+{
+    exposition_add(n->x, "barnabas_build_info", SAMPLE_GAUGE, "Which version this is.",
                    STR_LIT("version=\"" BARNABAS_VERSION "\""), 1);
-    strbuf_deinit(&n.labels);
-    strbuf_deinit(&n.plain);
+    strbuf_deinit(&n->labels);
+    strbuf_deinit(&n->plain);
+}
+
+void native_gather(struct metrics *m, bool partitions, struct exposition *x)
+{
+    struct native n = native_begin(partitions, x);
+    metrics_visit_wanted(m, native_wants, native_visit, &n);
+    native_end(&n);
+}
+
+void native_gather_with(struct metrics *m, bool partitions, struct rules *const *rules, int count, struct exposition *x)
+{
+    struct native n = native_begin(partitions, x);
+    exposition_gather(x, rules, count, m, &(struct exposition_beside){native_visit, &n});
+    native_end(&n);
 }

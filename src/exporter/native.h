@@ -12,5 +12,8 @@
 
 /* Any thread. */
 void native_gather(struct metrics *m, bool partitions, struct exposition *x);
+/* The same, and what rules make: each bean is made once for all of them, which is most of what the names here cost. */
+void native_gather_with(struct metrics *m, bool partitions, struct rules *const *rules, int count,
+                        struct exposition *x);
 
 #endif

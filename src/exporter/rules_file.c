@@ -381,3 +381,22 @@ struct rules *rules_read(const char *path, bool totals, struct fail *fail)
     free(text);
     return r;
 }
+
+void rules_free(struct rules *r)
+{
+    if (r == NULL)
+        return;
+    rules_forget_forms(r);
+    HASH_CLEAR(hh, r->families);
+    for (int i = 0; i < r->count; i++)
+        pcre2_code_free(r->items[i].pattern);
+    name_filter_free(r->filter);
+    pcre2_match_data_free(r->match);
+    pcre2_match_context_free(r->context);
+    strbuf_deinit(&r->text);
+    strbuf_deinit(&r->key);
+    strbuf_deinit(&r->snake_name);
+    strbuf_deinit(&r->snake_text);
+    arena_deinit(&r->memory);
+    free(r);
+}

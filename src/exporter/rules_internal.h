@@ -1,5 +1,5 @@
-/* What the parts of the rules share: what a file says (rules_file.c), and what comes of one attribute (rules_match.c).
- */
+/* What the parts of the rules share: what a file says (rules_file.c), what comes of one attribute
+ * (rules_match.c), and of all that are like it (rules_forms.c). */
 #ifndef BARNABAS_RULES_INTERNAL_H
 #define BARNABAS_RULES_INTERNAL_H
 
@@ -7,6 +7,7 @@
 #include <pcre2.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "exporter/rules.h"
 
 struct label {
@@ -36,8 +37,12 @@ struct excluded {
     int count;
 };
 
-struct family_entry;
-struct form;
+struct family_entry {
+    struct family family;
+    UT_hash_handle hh;
+};
+
+struct kin;
 
 struct texts {
     const char **items;
@@ -64,10 +69,37 @@ struct rules {
     pcre2_match_data *match;
     pcre2_match_context *context;  /* with a bound on how long a match may be looked for */
     struct family_entry *families; /* uthash, by name */
-    struct form *forms;            /* uthash, by what they are kept for */
+    struct kin *kin;               /* uthash, by their shape */
+    size_t form_count;             /* of all of them */
+    struct kin *come;              /* of the bean that has come; NULL: none since the last was forgotten */
     struct strbuf text, key, snake_name, snake_text;
-    size_t shape_len; /* of the bean that has come, in `key` */
 };
+
+/* What comes of one attribute. */
+enum { MOST_LABELS = 16 };
+struct outcome {
+    const struct rule *rule;
+    struct strbuf name;
+    const char *part;    /* of a summary, which is no more at the name's end */
+    struct strbuf help;  /* NULL: the rule's is what it says */
+    struct strbuf texts; /* of labels, not escaped */
+    struct {
+        size_t name, name_len, value_len; /* where the name is, behind which the value lies */
+    } labels[MOST_LABELS];
+    int label_count;
+    bool is_constant;
+    double constant;
+};
+void outcome_deinit(struct outcome *o);
+void outcome_label(const struct outcome *o, int i, struct str *name, struct str *value);
+
+/* False: nothing comes of it; what is to be taken back is there all the same. */
+bool rules_work_out(struct rules *r, const struct bean *b, const struct bean_attribute *a, struct outcome *o);
+/* Of an outcome, whose name gets its end. */
+const struct family *rules_find_family(struct rules *r, struct outcome *o);
+
+/* What was found out for attributes that are alike, as it may be something else from now on. */
+void rules_forget_forms(struct rules *r);
 
 /* Which values of which keys the pattern looks at, added to what the rules look at. */
 void rules_note_pattern(struct rules *r, const char *pattern);

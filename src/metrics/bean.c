@@ -276,11 +276,17 @@ double bean_value_number(const struct bean_value *v)
     return NAN;
 }
 
+bool bean_is_own(const struct bean *b)
+{
+    return text_eq(b->domain, BEAN_OWN_DOMAIN);
+}
+
 /* ---- Visits ---- */
 
 struct bean_walk {
     const struct bean_pattern *only; /* NULL: see `wants` */
     bean_wants_fn wants;             /* NULL: all */
+    bool own;                        /* those of our own domain, too */
     struct bean_budget *budget;      /* NULL: it has no end */
     bean_visit_fn visit;
     void *ctx;
@@ -293,7 +299,9 @@ bool walk_wants(const struct bean_walk *w, const char *domain, const char *type)
 {
     if (w->wants != NULL)
         return w->wants(w->ctx, domain, type);
-    if (strcmp(domain, BEAN_OWN_DOMAIN) == 0 && (w->only == NULL || !str_is(w->only->domain, BEAN_OWN_DOMAIN)))
+    if (w->own)
+        return true;
+    if (text_eq(domain, BEAN_OWN_DOMAIN) && (w->only == NULL || !str_is(w->only->domain, BEAN_OWN_DOMAIN)))
         return false;
     if (w->only == NULL)
         return true;
@@ -348,6 +356,25 @@ static void walk_spend(struct bean_walk *w)
     w->over = b->over;
 }
 
+/* Those that everybody sees. */
+static void walk_count(struct bean_walk *w, const struct bean *b)
+{
+    if (bean_is_own(b) || b->kind == BEAN_APP_INFO)
+        return;
+    if (b->kind == BEAN_CLIENT)
+        w->counts.of_clients += ((const struct bean_attributes *)b->of)->count;
+    else
+        w->counts.brokers++;
+}
+
+static bool yield_bean(struct bean_walk *w, const struct bean *b)
+{
+    walk_count(w, b);
+    if (w->only == NULL || bean_pattern_matches(w->only, b))
+        w->over = !w->visit(w->ctx, b) || (w->only != NULL && w->only->exact);
+    return !w->over;
+}
+
 static bool yield(struct bean_walk *w, int64_t id, enum bean_kind kind, const struct bean_name *name, const void *of)
 {
     walk_spend(w);
@@ -355,18 +382,36 @@ static bool yield(struct bean_walk *w, int64_t id, enum bean_kind kind, const st
         return !w->over;
     struct bean b = {.id = id, .kind = kind, .domain = name->domain, .of = of};
     bean_name_keys(&b, w, name);
-    if (kind == BEAN_CLIENT)
-        w->counts.of_clients += ((const struct bean_attributes *)of)->count;
-    else if (kind != BEAN_APP_INFO)
-        w->counts.brokers++;
-    if (w->only == NULL || bean_pattern_matches(w->only, &b))
-        w->over = !w->visit(w->ctx, &b) || (w->only != NULL && w->only->exact);
-    return !w->over;
+    return yield_bean(w, &b);
 }
 
 bool yield_gauge(struct bean_walk *w, int64_t id, const struct bean_name *name, struct bean_value value)
 {
     return yield(w, id, BEAN_GAUGE, name, &value);
+}
+
+bool yield_gauges(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct named_number *gauges,
+                  int count)
+{
+    struct bean b = {.kind = BEAN_GAUGE, .domain = name->domain};
+    struct bean_name first = *name;
+    enum { NAME_KEY = 1 }; /* behind the type */
+    ensure(count > 0 && name->name == NULL);
+    if (w->over || !walk_wants(w, name->domain, name->type))
+        return !w->over;
+    first.name = gauges[0].name;
+    bean_name_keys(&b, w, &first);
+    for (int i = 0; i < count; i++) {
+        struct bean_value value = bean_long(gauges[i].value);
+        walk_spend(w);
+        if (w->over)
+            break;
+        b.id = id + i;
+        b.keys[NAME_KEY].value = str_of(gauges[i].name);
+        b.of = &value;
+        yield_bean(w, &b);
+    }
+    return !w->over;
 }
 
 bool yield_meter(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct meter *m)
@@ -471,6 +516,11 @@ static void visit_sources(struct metrics *m, struct bean_walk *w)
 void metrics_visit(struct metrics *m, const struct bean_pattern *only, bean_visit_fn visit, void *ctx)
 {
     visit_sources(m, &(struct bean_walk){.only = only, .visit = visit, .ctx = ctx});
+}
+
+void metrics_visit_whole(struct metrics *m, bean_visit_fn visit, void *ctx)
+{
+    visit_sources(m, &(struct bean_walk){.own = true, .visit = visit, .ctx = ctx});
 }
 
 void metrics_visit_within(struct metrics *m, const struct bean_pattern *only, struct bean_budget *budget,

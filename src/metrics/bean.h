@@ -133,6 +133,8 @@ typedef bool (*bean_visit_fn)(void *ctx, const struct bean *b);
  * lock is held while it visits.
  */
 void metrics_visit(struct metrics *m, const struct bean_pattern *only, bean_visit_fn visit, void *ctx);
+/* All beans, and those of our own domain, of which see below. */
+void metrics_visit_whole(struct metrics *m, bean_visit_fn visit, void *ctx);
 
 /* What it may cost to visit for somebody who may ask for anything, and again and again. */
 struct bean_budget {
@@ -150,6 +152,7 @@ void metrics_visit_within(struct metrics *m, const struct bean_pattern *only, st
  * pattern, so that what is made for Kafka's beans meets no others; only who asks by this name.
  */
 #define BEAN_OWN_DOMAIN "barnabas"
+bool bean_is_own(const struct bean *b);
 
 /* Whether a visitor wants beans of that domain, and of that type unless it is NULL: then, of any. */
 typedef bool (*bean_wants_fn)(void *ctx, const char *domain, const char *type);
@@ -183,6 +186,13 @@ const struct bean_pattern *walk_pattern(const struct bean_walk *w);
 bool walk_is_over(const struct bean_walk *w);
 /* False as soon as the visitor has had enough. */
 bool yield_gauge(struct bean_walk *w, int64_t id, const struct bean_name *name, struct bean_value value);
+/* Several that differ in their names, which need no quotes, and their values; ids follow each other. */
+struct named_number {
+    const char *name;
+    int64_t value;
+};
+bool yield_gauges(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct named_number *gauges,
+                  int count);
 bool yield_meter(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct meter *m);
 bool yield_histogram(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct histogram *h);
 bool yield_timing(struct bean_walk *w, int64_t id, const struct bean_name *name, const struct timing *t);

@@ -49,28 +49,25 @@ static void partition_state_deinit(struct partition_state *s)
     plog_unref(s->future);
 }
 
-struct partition_gauge {
-    const char *name;
-    int64_t value;
-};
-
-static void yield_partition_gauges(struct bean_walk *w, const struct bean_name *name, int64_t ids,
-                                   const struct partition_gauge *gauges, int count)
-{
-    struct bean_name each = *name;
-    for (int i = 0; i < count; i++) {
-        each.name = gauges[i].name;
-        yield_gauge(w, ids + i, &each, bean_long(gauges[i].value));
-    }
-}
-
 static void yield_log(struct bean_walk *w, const struct bean_name *name, int64_t ids, struct plog *log)
 {
-    const struct partition_gauge gauges[LOG_GAUGES] = {{"LogEndOffset", plog_end_offset(log)},
-                                                       {"LogStartOffset", plog_start_offset(log)},
-                                                       {"NumLogSegments", plog_segment_count(log)},
-                                                       {"Size", plog_size(log)}};
-    yield_partition_gauges(w, name, ids, gauges, LOG_GAUGES);
+    const struct named_number gauges[LOG_GAUGES] = {{"LogEndOffset", plog_end_offset(log)},
+                                                    {"LogStartOffset", plog_start_offset(log)},
+                                                    {"NumLogSegments", plog_segment_count(log)},
+                                                    {"Size", plog_size(log)}};
+    yield_gauges(w, ids, name, gauges, LOG_GAUGES);
+}
+
+/* Which beans of partitions: asked once for all of them. */
+struct wanted_beans {
+    bool partition, log, expired;
+};
+
+static struct wanted_beans partition_beans_wanted(const struct bean_walk *w)
+{
+    return (struct wanted_beans){.partition = walk_wants(w, "kafka.cluster", "Partition"),
+                                 .log = walk_wants(w, "kafka.log", "Log"),
+                                 .expired = walk_wants(w, "kafka.server", "DelayedProduceMetrics")};
 }
 
 /* As with Kafka's it is there from the first time on. */
@@ -81,40 +78,40 @@ static void yield_expired(struct partition *p, struct bean_walk *w, struct str n
                              "DelayedProduceMetrics",
                              "ExpiresPerSec",
                              {{"topic", str_of(p->key.topic)}, {"partition", number}}};
-    if (m != NULL && walk_wants(w, name.domain, name.type))
+    if (m != NULL)
         yield_meter(w, p->bean_ids + EXPIRED_ID, &name, m);
 }
 
-static void partition_visit(struct partition *p, struct bean_walk *w)
+static void yield_partition(struct partition *p, struct bean_walk *w, const struct wanted_beans *wanted,
+                            const struct partition_state *s)
 {
     char number[12];
-    struct partition_state s = partition_look(p);
     snprintf(number, sizeof(number), "%d", p->key.index);
     struct bean_name name = {
         "kafka.cluster", "Partition", NULL, {{"topic", str_of(p->key.topic)}, {"partition", str_of(number)}}};
-    const struct partition_gauge gauges[PARTITION_GAUGES] = {
-        {"AtMinIsr", s.at_min_isr},
-        {"InSyncReplicasCount", s.isr},
-        {"LastStableOffsetLag", plog_high_watermark(s.log) - plog_last_stable_offset(s.log)},
-        {"ReplicasCount", s.replicas},
-        {"UnderMinIsr", s.under_min_isr},
-        {"UnderReplicated", s.under_replicated}};
-    if (walk_wants(w, name.domain, name.type))
-        yield_partition_gauges(w, &name, p->bean_ids, gauges, PARTITION_GAUGES);
+    const struct named_number gauges[PARTITION_GAUGES] = {
+        {"AtMinIsr", s->at_min_isr},
+        {"InSyncReplicasCount", s->isr},
+        {"LastStableOffsetLag", plog_high_watermark(s->log) - plog_last_stable_offset(s->log)},
+        {"ReplicasCount", s->replicas},
+        {"UnderMinIsr", s->under_min_isr},
+        {"UnderReplicated", s->under_replicated}};
+    if (wanted->partition)
+        yield_gauges(w, p->bean_ids, &name, gauges, PARTITION_GAUGES);
     name.domain = "kafka.log";
     name.type = "Log";
-    if (walk_wants(w, name.domain, name.type)) {
-        yield_log(w, &name, p->bean_ids + PARTITION_GAUGES, s.log);
+    if (wanted->log) {
+        yield_log(w, &name, p->bean_ids + PARTITION_GAUGES, s->log);
         name.tags[2] = (struct bean_tag){"is-future", STR_LIT("true")};
-        if (s.future != NULL)
-            yield_log(w, &name, p->bean_ids + PARTITION_GAUGES + LOG_GAUGES, s.future);
+        if (s->future != NULL)
+            yield_log(w, &name, p->bean_ids + PARTITION_GAUGES + LOG_GAUGES, s->future);
     }
-    partition_state_deinit(&s);
-    yield_expired(p, w, str_of(number));
+    if (wanted->expired)
+        yield_expired(p, w, str_of(number));
 }
 
 /* If but one is asked for it is looked up; true then. */
-static bool visit_named(struct replica_manager *rm, struct bean_walk *w)
+static bool visit_named(struct replica_manager *rm, struct bean_walk *w, const struct wanted_beans *beans)
 {
     const struct bean_pattern *wanted = walk_pattern(w);
     char room[2][LONGEST_TOPIC_NAME + 2];
@@ -126,8 +123,11 @@ static bool visit_named(struct replica_manager *rm, struct bean_walk *w)
     if (topic.p == NULL || number.p == NULL || !str_to_int32(number, &index))
         return false;
     struct partition *p = replica_partition(rm, topic, index);
-    if (p != NULL)
-        partition_visit(p, w);
+    if (p != NULL) {
+        struct partition_state s = partition_look(p);
+        yield_partition(p, w, beans, &s);
+        partition_state_deinit(&s);
+    }
     partition_unref(p);
     return true;
 }
@@ -138,18 +138,17 @@ struct manager_sums {
     int64_t leads, under_replicated, under_min_isr, at_min_isr, reassigning, late, producers;
 };
 
-static void sum_partition(struct partition *p, int64_t now, int64_t late_after_ms, struct manager_sums *sums)
+static void sum_partition(const struct partition_state *s, int64_t now, int64_t late_after_ms,
+                          struct manager_sums *sums)
 {
-    struct partition_state s = partition_look(p);
-    struct plog_producer_counts producers = plog_count_producers(s.log);
-    sums->leads += s.leads;
-    sums->under_replicated += s.under_replicated;
-    sums->under_min_isr += s.under_min_isr;
-    sums->at_min_isr += s.at_min_isr;
-    sums->reassigning += s.reassigning;
-    sums->late += s.leads && now - producers.oldest_open_ms > late_after_ms;
+    struct plog_producer_counts producers = plog_count_producers(s->log);
+    sums->leads += s->leads;
+    sums->under_replicated += s->under_replicated;
+    sums->under_min_isr += s->under_min_isr;
+    sums->at_min_isr += s->at_min_isr;
+    sums->reassigning += s->reassigning;
+    sums->late += s->leads && now - producers.oldest_open_ms > late_after_ms;
     sums->producers += producers.count;
-    partition_state_deinit(&s);
 }
 
 static int64_t count_offline(struct replica_manager *rm)
@@ -165,7 +164,7 @@ static void yield_manager(struct replica_manager *rm, struct bean_walk *w, const
 {
     struct bean_name name = {"kafka.server", "ReplicaManager", NULL, {{0}}};
     int64_t offline = count_offline(rm);
-    const struct partition_gauge gauges[] = {
+    const struct named_number gauges[] = {
         {"AtMinIsrPartitionCount", sums->at_min_isr},
         {"LeaderCount", sums->leads},
         {"OfflineReplicaCount", offline},
@@ -176,7 +175,7 @@ static void yield_manager(struct replica_manager *rm, struct bean_walk *w, const
         {"UnderMinIsrPartitionCount", sums->under_min_isr},
         {"UnderReplicatedPartitions", sums->under_replicated},
     };
-    yield_partition_gauges(w, &name, rm->bean_ids, gauges, ARRAY_LEN(gauges));
+    yield_gauges(w, rm->bean_ids, &name, gauges, ARRAY_LEN(gauges));
     const struct {
         const char *name;
         const struct meter *meter;
@@ -209,19 +208,23 @@ static void replica_metrics_visit(void *ctx, struct bean_walk *w)
     size_t count;
     struct manager_sums sums = {0};
     bool manager = walk_wants(w, "kafka.server", "ReplicaManager");
-    bool each = walk_wants(w, "kafka.cluster", "Partition") || walk_wants(w, "kafka.log", "Log") ||
-                walk_wants(w, "kafka.server", "DelayedProduceMetrics");
+    const struct wanted_beans beans = partition_beans_wanted(w);
+    bool each = beans.partition || beans.log || beans.expired;
     broker_counts_visit(&rm->counts, w);
     yield_throttles(rm, w);
-    if ((!manager && !each) || (each && visit_named(rm, w)))
+    if ((!manager && !each) || (each && visit_named(rm, w, &beans)))
         return;
     int64_t late_after_ms = rm->options.config->transaction_max_timeout_ms + INT64_C(5) * 60 * 1000;
     struct partition **list = replica_all_partitions(rm, &count);
     for (size_t i = 0; i < count; i++) {
-        if (each && !walk_is_over(w))
-            partition_visit(list[i], w);
-        if (manager && !walk_is_over(w))
-            sum_partition(list[i], clock_wall_ms(), late_after_ms, &sums);
+        if (!walk_is_over(w)) {
+            struct partition_state s = partition_look(list[i]);
+            if (each)
+                yield_partition(list[i], w, &beans, &s);
+            if (manager)
+                sum_partition(&s, clock_wall_ms(), late_after_ms, &sums);
+            partition_state_deinit(&s);
+        }
         partition_unref(list[i]);
     }
     free(list);

@@ -511,7 +511,7 @@ static void test_summaries(void **state UNUSED)
     for (int i = 0; i < 3; i++)
         timing_record(&t, 1500);
     metrics_add_source(m, &source);
-    exposition_gather(e, &r, 1, m);
+    exposition_gather(e, &r, 1, m, NULL);
     assert_true(exposition_write(e, EXPOSITION_PROMETHEUS, to_text, &text));
     assert_string_equal(text.p,
                         "# HELP x An attribute of a bean of Kafka's.\n# TYPE x summary\nx 1.5\nx_count 3\nx_sum 4.5\n"
