@@ -15,7 +15,7 @@ import measure
 from certificates import Authority
 from measure import GIGA, harness
 
-MODULES = ("java.base", "java.logging", "java.management", "java.naming", "java.security.jgss", "java.security.sasl", "java.sql", "java.xml",
+MODULES = ("java.base", "java.desktop", "java.logging", "java.management", "java.naming", "java.security.jgss", "java.security.sasl", "java.sql", "java.xml",
            "jdk.crypto.ec", "jdk.management", "jdk.unsupported")  # of Java's, what the broker and ZooKeeper need
 UNUSED = re.compile("rocksdbjni|connect|streams|jersey|jetty|netty-transport-native")
 PROPERTIES = """
@@ -45,6 +45,11 @@ until grep -q 'started (kafka.server.KafkaServer)' /tmp/broker.log; do
     sleep 1
 done
 
+create() {{ # TOPIC
+    barnabas-tool kafka-topics --bootstrap-server 127.0.0.1:9092 --create --topic $1 --partitions 4 --replication-factor 1
+    until load produce localhost 9093 $1 4 4 1 0 none 1 >/dev/null 2>&1; do sleep 1; done
+}}
+
 cpu() {{ awk '{{ print $14 + $15 }}' /proc/$broker/stat; }}
 
 measured() {{ # NAME ARGUMENTS...
@@ -55,11 +60,13 @@ measured() {{ # NAME ARGUMENTS...
     echo "MEASURED $(($(cpu) - before)) $name $result"
 }}
 
+create warm
 for n in 1 2; do
     measured warm produce localhost 9093 warm 4 {half} 1000 16384 none 1
     measured warm consume localhost 9093 warm 4 {half} 1048576
 done
 for batch in 16384 1000000; do
+    create t$batch
     measured produce-$batch produce localhost 9093 t$batch 4 {size} 1000 $batch none 1
     measured consume-$batch consume localhost 9093 t$batch 4 {size} 1048576
 done
@@ -93,7 +100,8 @@ class Image:
                                               "log4j.appender.out.layout.ConversionPattern=%m (%c)%n\n")
         starts = "\n".join(f"{kind}) exec {command} ;;" for kind, command in START.items())
         (folder / "init").write_text(INIT.format(kinds=" ".join(reversed(START)), starts=starts, size=megabytes << 20, half=megabytes << 19))
-        harness.run([measure.TOP / "test" / "ktls" / "image.sh", folder, folder / "init", harness.BUILD / "barnabas", measure.LOAD], timeout=600)
+        harness.run([measure.TOP / "test" / "ktls" / "image.sh", folder, folder / "init", harness.BUILD / "barnabas", harness.BUILD / "barnabas-tool",
+                     measure.LOAD], timeout=600)
 
 
 class Run(measure.Run):

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, bytes and requests beside the kernel's
-# floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, or what
-# protection costs.
-#   test/bench/run.sh [broker | throughput | cluster | storage | disk | groups | partitions | clients | security] [--help] ...
+# floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, what
+# protection costs, or what it costs where the kernel encrypts.
+#   test/bench/run.sh [broker | throughput | cluster | storage | disk | groups | partitions | clients | security | ktls] [--help] ...
 #   test/bench/run.sh all [--rounds N] ...    makes all tables of RESULTS.md anew; takes hours
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
-all="broker throughput cluster storage groups partitions clients security disk"
+all="broker throughput cluster storage groups partitions clients security ktls disk"
 script=broker
 case " $all all " in
     *" ${1:-none} "*)
@@ -39,7 +39,7 @@ for arg in "$@"; do # of which the machine needs nothing
 done
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
-case $script in disk | security) "$top/contrib/install-packages.sh" "$script" >/dev/null ;; esac
+case $script in disk | security | ktls) "$top/contrib/install-packages.sh" "$script" >/dev/null ;; esac
 mkdir -p "$build"
 (
     cd "$top"

@@ -23,8 +23,8 @@ class Machine(Process):
         super().__init__(folder / "console.log")
         self.folder, self.port, self.plain, self.http = folder, free_port(), free_port(), free_port()
         self.bootstrap = f"localhost:{self.port}"
-        etc = folder / "etc"
-        etc.mkdir()
+        etc = folder / "files" / "etc"
+        etc.mkdir(parents=True)
         (etc / "keys.pem").write_text(keys.read_text())
         (etc / "server.properties").write_text("\n".join(f"{k}={v}" for k, v in {
             "broker.id": 0,
