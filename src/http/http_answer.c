@@ -100,7 +100,7 @@ static bool is_too_much(const struct http_answer *a)
     return http_rest_size(a->rest) > 0 && (!a->may_stay || atomic_load(&a->rest->load->kept) > HTTP_MOST_KEPT);
 }
 
-/* For the next answer_send(). */
+/* For the next http_flush(). */
 static void answer_put(struct http_answer *a, const void *data, size_t len)
 {
     if (a->broken)
@@ -109,7 +109,7 @@ static void answer_put(struct http_answer *a, const void *data, size_t len)
     atomic_fetch_add(&a->rest->load->kept, len);
 }
 
-static void answer_send(struct http_answer *a)
+static void http_flush(struct http_answer *a)
 {
     if (a->broken)
         return;
@@ -131,7 +131,7 @@ static void send_piece(struct http_answer *a)
     answer_put(a, a->piece.p, a->piece.len);
     if (a->in_chunks)
         answer_put(a, "\r\n", 2);
-    answer_send(a);
+    http_flush(a);
     strbuf_clear(&a->piece);
 }
 
@@ -274,7 +274,7 @@ bool http_answer_end(struct http_answer *a)
     send_piece(a);
     if (a->in_chunks)
         answer_put(a, "0\r\n\r\n", 5);
-    answer_send(a);
+    http_flush(a);
     strbuf_deinit(&a->head);
     strbuf_deinit(&a->piece);
     return !a->broken && a->keep_alive;
