@@ -341,6 +341,7 @@ static bool add_jolokia(struct exporter *e, const char *arguments, struct fail *
             port = pair + 5;
         login = exporter_first_of(login, "user", pair);
         login = exporter_first_of(login, "authMode", pair);
+        login = exporter_first_of(login, "policyLocation", pair);
         if (strcmp(pair, "protocol=https") == 0)
             tls = "protocol=https";
     }

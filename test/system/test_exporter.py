@@ -612,6 +612,7 @@ def test_what_an_agent_protects_is_not_open(zookeeper, tmp_path, server, key, va
 @pytest.mark.parametrize("asked, key, value, said", [
     ("user=u,password=p", "barnabas.http.users", "u:p", "user has no effect here; set barnabas.http.users instead"),
     ("authMode=jaas", "barnabas.http.users", "u:p", "authMode has no effect here; set barnabas.http.users instead"),
+    ("policyLocation=file:///etc/jolokia.xml", "barnabas.http.users", "u:p", "policyLocation has no effect here; set barnabas.http.users instead"),
     ("protocol=https", "barnabas.http.ssl.enable", "true", "protocol=https has no effect here; set barnabas.http.ssl.enable instead"),
 ])
 def test_what_jolokias_agent_protects_is_not_open(zookeeper, tmp_path, asked, key, value, said):
