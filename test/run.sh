@@ -345,7 +345,8 @@ run_benchmarks() {
             { [ "$(id -u)" -ne 0 ] || "$top/test/bench/run.sh" disk --unfilled --rounds 1 --seconds 2 --parts ext4 --kinds barnabas; } &&
             "$top/test/bench/run.sh" partitions --unfilled --rounds 1 --partitions 60 --topics 20 &&
             "$top/test/bench/run.sh" clients --unfilled --rounds 1 --seconds 1 --connections 100 --storm 100 --members 20 --groups 20 --producers 1000 &&
-            "$top/test/bench/run.sh" security --unfilled --rounds 1 --gigabytes 0.05 --crowd 20 --requests 1000 --connections 100 --handshakes 50 --seconds 1 --acls 100 --counted 100
+            "$top/test/bench/run.sh" security --unfilled --rounds 1 --gigabytes 0.05 --crowd 20 --requests 1000 --connections 100 --handshakes 50 --seconds 1 --acls 100 --counted 100 &&
+            "$top/test/bench/run.sh" ktls --megabytes 4 --kinds barnabas
     } >"$logs/bench.log" 2>&1; then
         passed=$((passed + 1))
     else
