@@ -15,6 +15,8 @@ from test_cluster import Acknowledged, describe, make_cluster, read_all, topics 
 from test_controller import INELIGIBLE_REPLICA, ask_for_isr
 from test_tools import script
 
+REPLICA_NOT_AVAILABLE = 9
+
 
 @pytest.fixture(scope="session")
 def fault_library(tmp_path_factory):
@@ -550,11 +552,11 @@ def test_a_partition_is_made_where_it_is_wanted(make_cluster, with_disks, tmp_pa
     brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
     topics(brokers, "--create", "--topic", "t", "--replica-assignment", ",".join(["2"] * 5))
     disks = brokers[0].disks
+    assert set(alter_dirs(brokers[0], disks.dirs[1], "t", range(5)).values()) == {REPLICA_NOT_AVAILABLE}
     move = Move(brokers, tmp_path / "moves.json", {("t", p): disks.dirs[1] for p in range(5)})
     move.run("--execute")
     wait_until(move.is_done, "the replicas")
-    assert disks.partitions(1, "t") == [0, 1, 2, 3, 4]
-    assert [disks.partitions(0, "t"), brokers[0].text().count("REPLICA_NOT_AVAILABLE") > 0] == [[], True]
+    assert [disks.partitions(0, "t"), disks.partitions(1, "t")] == [[], [0, 1, 2, 3, 4]]
 
 
 def alter_dirs(broker, path, topic, partitions):
