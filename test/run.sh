@@ -126,7 +126,11 @@ prepare_go() {
     cd "$top/test/go" && mkdir -p target && go build -o target/franz .
 }
 
+# Once, though several parts ask for it, perhaps at the same time.
+prepared=
 prepare_clients() {
+    [ -z "$prepared" ] || return 0
+    prepared=yes
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_java "$top/test/java-agent" && prepare_toolbox) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
@@ -139,12 +143,14 @@ workers() {
     echo $((room < 1 ? 1 : room < cores ? room : cores))
 }
 
-# A line for each file as its tests end; from "The slowest" on what is to be known of them all. A test that hangs, perhaps in a
-# library that does not return, ends its worker, with the stacks of all threads in the log; the others go on with a new one.
-run_pytest() { # NAME ARGUMENTS...
-    local name=$1
-    shift
-    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$(workers)" \
+# By so many workers, which 0 leaves open. A line for each file as its tests end; from "The slowest" on what is to be known of them
+# all. A test that hangs, perhaps in a library that does not return, ends its worker, with the stacks of all threads in the log; the
+# others go on with a new one.
+run_pytest() { # NAME WORKERS ARGUMENTS...
+    local name=$1 count=$2
+    shift 2
+    [ "$count" -gt 0 ] || count=$(workers)
+    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$count" \
         --timeout 400 --timeout-method thread -o faulthandler_timeout=390 "$@" 2>&1 |
         tee "$logs/$name.log" | grep -a --line-buffered '^\(ok\|FAIL\) .* s  '
     local rc=${PIPESTATUS[0]}
@@ -155,7 +161,7 @@ run_pytest() { # NAME ARGUMENTS...
 run_system() {
     echo "== System tests"
     prepare_clients
-    BARNABAS_BUILD=$build run_pytest system --junit-xml="$logs/system.xml" "$top/test/system" "$@"
+    BARNABAS_BUILD=$build run_pytest system 0 --junit-xml="$logs/system.xml" "$top/test/system" "$@"
     local rc=$? counts
     counts=$(python3 - "$logs/system.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -234,11 +240,11 @@ build_threads() {
     ) >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
 }
 
-run_threads() {
+run_threads() { # WORKERS
     echo "== Threads"
     prepare_clients
     build_threads
-    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
+    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "$1" "${threaded[@]}"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
@@ -314,9 +320,8 @@ run_faults() { # MINUTES [ARGUMENTS]
 # What takes the time that system tests wait, and no other.
 run_unhurried() {
     renice -n 10 $BASHPID >/dev/null
-    build_threads
-    run_sim 1000
-    run_crash 10000
+    run_sim 500
+    run_crash 5000
 }
 
 # System tests that may take a size from the environment, on a build without sanitizers.
@@ -432,18 +437,21 @@ all)
     start_beside hostile run_hostile 60 --seed 1
     hostile=$!
     run_units
-    run_fuzzers 20
+    run_fuzzers 10
     take_back hostile $hostile
+    prepare_clients
     start_beside unhurried run_unhurried
     unhurried=$!
+    start_beside threads run_threads 1
+    threads=$!
     run_system "$@"
+    take_back threads $threads
     take_back unhurried $unhurried
-    run_threads
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 hostile) run_hostile "${@:-60}" ;;
-threads) run_threads ;;
+threads) run_threads 0 ;;
 sim) run_sim "${1:-10000}" ;;
 crash) run_crash "${1:-50000}" ;;
 sim-bites) run_bites "$@" ;;
