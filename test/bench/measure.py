@@ -239,7 +239,7 @@ class Bench:
 
     def run(self):
         try:
-            self.zookeeper.start()
+            self.zookeeper.start(KAFKA_JVM_PERFORMANCE_OPTS="-server")  # which may take its time to get fast
             self.run_rounds()
         finally:
             self.zookeeper.stop(signal.SIGKILL)

@@ -10,14 +10,15 @@ import re
 import socket
 import statistics
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import cluster
 import measure
 from confluent_kafka.admin import AdminClient, NewTopic
-from measure import cpu_seconds, harness
+from measure import cpu_seconds, harness, load
 from storage import TOPIC, timed_start
 
 CROWD = measure.LOAD.with_name("crowd")
@@ -66,6 +67,24 @@ def scrape(port, dialect):
         while n := s.recv_into(room):
             told += n
     return told
+
+
+@contextmanager
+def scraped_meanwhile(port):
+    """As by a Prometheus that asks more often than any would."""
+    over = threading.Event()
+
+    def scrape_on():
+        while not over.wait(1):
+            scrape(port, "metrics")
+
+    scraper = threading.Thread(target=scrape_on)
+    scraper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        scraper.join()
 
 
 class Run(measure.Run):
@@ -166,6 +185,11 @@ class Run(measure.Run):
             self.note(what, statistics.median(taken) * 1000, "ms")
             self.note(f"{what}: CPU", statistics.median(cpu) * 1000, "ms")
             self.note(f"{what}: size", size / 1e6, "MB")
+        for how in "alone", "beside a scrape each second":
+            with scraped_meanwhile(broker.http) if how != "alone" else nullcontext():
+                acked = load("latency", "127.0.0.1", broker.port, f"{TOPIC}-0", 500, self.options.seconds, 1000, 1)["acked_us"]
+            for share in "p99", "p999":
+                self.note(f"producer's {share} among {topics * each:,} partitions, {how}", acked[share] / 1000, "ms")
 
     def replicated(self, brokers):
         """A broker that is not the controller goes and comes back, then the controller does."""

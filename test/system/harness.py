@@ -138,7 +138,7 @@ class ZooKeeper(Process):
         config = self.folder / "zoo.cfg"
         config.write_text(f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
                           "tickTime=500\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n")
-        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config], env)
+        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config], {"KAFKA_JVM_PERFORMANCE_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", **env})
         wait_until(lambda: accepts(self.port), f"ZooKeeper\n{self.text()}")
 
     def chroot(self):

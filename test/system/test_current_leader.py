@@ -61,9 +61,10 @@ def id_of(broker, topic):
 def test_who_asks_the_wrong_broker_is_told_the_right_one(make_cluster, kind):  # noqa: F811
     brokers = make_cluster(kind, kind, each=two_listeners, **{"min.insync.replicas": 1})
     topics(brokers, "--create", "--topic", "alone", "--replica-assignment", "1,1,2")
-    wait_until(lambda: len(describe(brokers, "alone")) == 3, "the topic")
     one, two = brokers
+    wait_until(lambda: all(len(describe([b], "alone")) == 3 for b in brokers), "both to know the topic")
     wait_until(lambda: produce(one, 9, "alone", 0, 1)[0] == [(0, NOBODY)] * 2, "its leader")
+    wait_until(lambda: produce(two, 9, "alone", 2)[0] == [(0, NOBODY)], "the other one's leader")
     topic_id, leader = id_of(two, "alone"), {"LeaderId": 1, "LeaderEpoch": 0}
     wanted = [("alone", topic_id, p, -1) for p in (0, 1)]
     for version in (12, 15):
@@ -90,10 +91,11 @@ def test_who_asks_by_an_old_epoch_is_told_the_new_one(make_cluster, kind):  # no
     one, two = brokers
     two.stop()
     two.start()
-    wait_until(lambda: describe(brokers, "both").get(0) == (1, [2, 1], [1, 2]), "another leader")
+    wait_until(lambda: all(describe([b], "both").get(0) == (1, [2, 1], [1, 2]) for b in brokers), "another leader, of which both know")
     topic_id = id_of(one, "both")
     epoch = next(e for e in range(1, 9) if fetch(one, 15, ("both", topic_id, 0, e))[0][0][0] == 0)
     wanted, leader = ("both", topic_id, 0, 0), {"LeaderId": 1, "LeaderEpoch": epoch}
+    wait_until(lambda: fetch(two, 17, wanted)[0] == [(FENCED, leader)], "the other replica to follow by that epoch")
     for broker in brokers:
         assert fetch(broker, 15, wanted) == ([(FENCED, NOBODY)], [])
         assert fetch(broker, 17, wanted) == ([(FENCED, leader)], [node(one, one.port)])
