@@ -85,7 +85,7 @@ def test_who_asks_the_wrong_broker_is_told_the_right_one(make_cluster, kind):  #
 
 @KINDS
 def test_who_asks_by_an_old_epoch_is_told_the_new_one(make_cluster, kind):  # noqa: F811
-    brokers = make_cluster(kind, kind, each=two_listeners, **{"min.insync.replicas": 1})
+    brokers = make_cluster(kind, kind, each=two_listeners, **{"min.insync.replicas": 1, "auto.leader.rebalance.enable": "false"})
     topics(brokers, "--create", "--topic", "both", "--replica-assignment", "2:1")
     wait_until(lambda: in_sync(brokers, "both", 2), "both in sync")
     one, two = brokers
