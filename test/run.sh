@@ -143,14 +143,12 @@ workers() {
     echo $((room < 1 ? 1 : room < cores ? room : cores))
 }
 
-# By so many workers, which 0 leaves open. A line for each file as its tests end; from "The slowest" on what is to be known of them
-# all. A test that hangs, perhaps in a library that does not return, ends its worker, with the stacks of all threads in the log; the
-# others go on with a new one.
-run_pytest() { # NAME WORKERS ARGUMENTS...
-    local name=$1 count=$2
-    shift 2
-    [ "$count" -gt 0 ] || count=$(workers)
-    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$count" \
+# A line for each file as its tests end; from "The slowest" on what is to be known of them all. A test that hangs, perhaps in a
+# library that does not return, ends its worker, with the stacks of all threads in the log; the others go on with a new one.
+run_pytest() { # NAME ARGUMENTS...
+    local name=$1
+    shift
+    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$(workers)" \
         --timeout 400 --timeout-method thread -o faulthandler_timeout=390 "$@" 2>&1 |
         tee "$logs/$name.log" | grep -a --line-buffered '^\(ok\|FAIL\) .* s  '
     local rc=${PIPESTATUS[0]}
@@ -161,7 +159,7 @@ run_pytest() { # NAME WORKERS ARGUMENTS...
 run_system() {
     echo "== System tests"
     prepare_clients
-    BARNABAS_BUILD=$build run_pytest system 0 --junit-xml="$logs/system.xml" "$top/test/system" "$@"
+    BARNABAS_BUILD=$build run_pytest system --junit-xml="$logs/system.xml" "$top/test/system" "$@"
     local rc=$? counts
     counts=$(python3 - "$logs/system.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -240,11 +238,11 @@ build_threads() {
     ) >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
 }
 
-run_threads() { # WORKERS
+run_threads() {
     echo "== Threads"
     prepare_clients
     build_threads
-    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "$1" "${threaded[@]}"; then
+    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
@@ -320,6 +318,7 @@ run_faults() { # MINUTES [ARGUMENTS]
 # What takes the time that system tests wait, and no other.
 run_unhurried() {
     renice -n 10 $BASHPID >/dev/null
+    build_threads
     run_sim 500
     run_crash 5000
 }
@@ -442,16 +441,14 @@ all)
     prepare_clients
     start_beside unhurried run_unhurried
     unhurried=$!
-    start_beside threads run_threads 1
-    threads=$!
     run_system "$@"
-    take_back threads $threads
     take_back unhurried $unhurried
+    run_threads
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 hostile) run_hostile "${@:-60}" ;;
-threads) run_threads 0 ;;
+threads) run_threads ;;
 sim) run_sim "${1:-10000}" ;;
 crash) run_crash "${1:-50000}" ;;
 sim-bites) run_bites "$@" ;;
