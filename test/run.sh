@@ -126,11 +126,7 @@ prepare_go() {
     cd "$top/test/go" && mkdir -p target && go build -o target/franz .
 }
 
-# Once, though several parts ask for it, perhaps at the same time.
-prepared=
 prepare_clients() {
-    [ -z "$prepared" ] || return 0
-    prepared=yes
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_java "$top/test/java-agent" && prepare_toolbox) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
@@ -438,7 +434,6 @@ all)
     run_units
     run_fuzzers 10
     take_back hostile $hostile
-    prepare_clients
     start_beside unhurried run_unhurried
     unhurried=$!
     run_system "$@"

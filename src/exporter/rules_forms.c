@@ -124,7 +124,7 @@ struct marks {
     char texts[BEAN_MOST_KEYS][MARK_SIZE]; /* "": the value itself */
 };
 
-static void mark_bean(const struct rules *r, const struct bean *b, bool second, struct marks *marks, struct bean *out)
+static void mark_bean(const struct kin *kin, const struct bean *b, bool second, struct marks *marks, struct bean *out)
 {
     static const struct {
         const char *before, *after;
@@ -132,10 +132,9 @@ static void mark_bean(const struct rules *r, const struct bean *b, bool second, 
       seconds[SHAPE_ODD] = {{"83", "11967"}, {"K_j", "Wypb"}, {"Kj.", "-Wyp"}};
     *out = *b;
     for (int i = 0; i < b->key_count; i++) {
-        const struct bean_key *k = &b->keys[i];
+        enum shape shape = kin->keys[i].shape;
         marks->texts[i][0] = '\0';
-        enum shape shape = shape_of(k->value);
-        if (is_looked_at(r, k, shape))
+        if (kin->keys[i].looked_at)
             continue;
         ensure(shape < SHAPE_ODD);
         snprintf(marks->texts[i], MARK_SIZE, "%s%02d%s", second ? seconds[shape].before : firsts[shape].before, i,
@@ -248,7 +247,7 @@ static bool try_marks(struct rules *r, const struct bean *b, const struct bean_a
     struct bean marked;
     struct bean_attribute other = *a;
     other.value = second ? bean_double(27.5) : bean_long(1);
-    mark_bean(r, b, second, &marks, &marked);
+    mark_bean(r->come, b, second, &marks, &marked);
     out->exported = rules_work_out(r, &marked, &other, o);
     return !out->exported || make_pieces(o, &marks, b->key_count, out);
 }

@@ -24,7 +24,6 @@ zookeeper.connect=127.0.0.1:2181
 zookeeper.connection.timeout.ms=600000
 zookeeper.session.timeout.ms=60000
 log.dirs=/tmp/data
-num.partitions=4
 listeners=PLAINTEXT://127.0.0.1:9092,SSL://127.0.0.1:9093
 ssl.keystore.type=PEM
 ssl.keystore.location=/etc/keys.pem

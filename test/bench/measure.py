@@ -149,8 +149,7 @@ def cpu_seconds(pid):
 
 
 def resident_mb(pid):
-    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    return harness.memory(pid) / 2**20
 
 
 def fill_memory(folder):

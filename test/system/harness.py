@@ -87,10 +87,15 @@ def log4j(level):
     return f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties", f"-Dlevel={level}"
 
 
-def most_memory(pid):
-    """Resident bytes, at most so far; what wait4() tells of a child has this process' own in it, from before the child was another program."""
-    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+def memory(pid, which="VmRSS"):
+    """Resident bytes."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith(which))
     return int(line.split()[1]) * 1024
+
+
+def most_memory(pid):
+    """At most so far; what wait4() tells of a child has this process' own in it, from before the child was another program."""
+    return memory(pid, "VmHWM")
 
 
 class Process:

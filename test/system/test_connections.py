@@ -12,16 +12,10 @@ from pathlib import Path
 import pytest
 import harness
 from batches import make_batch, make_record
-from harness import BUILD, TOP, connect, consume, frame, free_port, kcat, produce, read_frame, run, wait_until
+from harness import BUILD, TOP, connect, consume, frame, free_port, kcat, memory, produce, read_frame, run, wait_until
 
 API_VERSIONS, PRODUCE, FETCH = 18, 0, 1
 MEGA = 1 << 20
-
-
-def memory(broker):
-    """Resident bytes."""
-    line = next(x for x in Path(f"/proc/{broker.process.pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
 
 
 def answers(sock):
@@ -43,12 +37,12 @@ def many_files():
 
 
 def test_ten_thousand_idle_connections(many_files, broker):
-    before = memory(broker)
+    before = memory(broker.process.pid)
     idle = [connect(broker) for _ in range(10000)]
     assert answers(idle[0]) and answers(idle[-1])
     produce(broker, "t", ["x"])
     assert consume(broker, "t") == ["x"]
-    assert memory(broker) - before < 10000 * 16 * 1024
+    assert memory(broker.process.pid) - before < 10000 * 16 * 1024
     for sock in idle:
         sock.close()
     produce(broker, "t", ["y"])
@@ -79,7 +73,7 @@ def test_a_storm_of_connections(broker):
 
 def test_one_who_never_reads_costs_little(broker):
     produce(broker, "t", ["x" * 1000] * 5000)
-    before = memory(broker)
+    before = memory(broker.process.pid)
     fetch = struct.pack(">iiiib", -1, 0, 0, 50 * MEGA, 0) + struct.pack(">ih", 1, 1) + b"t" + struct.pack(">iiqi", 1, 0, 0, MEGA)
     with connect(broker) as sock:
         sock.settimeout(1)
@@ -90,7 +84,7 @@ def test_one_who_never_reads_costs_little(broker):
             pass
         else:
             pytest.fail("the broker read 100,000 requests whose answers nobody takes")
-        assert memory(broker) - before < 64 * MEGA
+        assert memory(broker.process.pid) - before < 64 * MEGA
         produce(broker, "u", ["still here"])
         assert consume(broker, "u") == ["still here"]
 
@@ -104,12 +98,12 @@ def test_half_a_request_is_not_waited_for_for_ever(make_broker):
 
 def test_a_promise_of_much_takes_no_memory_yet(broker):
     """Lengths are believed up to socket.request.max.bytes, but memory is only touched as bytes come."""
-    before = memory(broker)
+    before = memory(broker.process.pid)
     socks = [connect(broker) for _ in range(50)]
     for sock in socks:
         sock.sendall(struct.pack(">i", 100 * MEGA) + b"x" * 100)
     assert "1 brokers" in kcat(broker, "-L")
-    assert memory(broker) - before < 100 * MEGA
+    assert memory(broker.process.pid) - before < 100 * MEGA
     for sock in socks:
         sock.close()
 
@@ -170,14 +164,14 @@ def test_a_decompression_bomb_does_not_go_off(broker, zookeeper):
     bomb = batch(gzip.compress(make_record(value=bytes(900 * MEGA)), 9), codec=1)
     assert len(bomb) < MEGA
     produce(broker, "t", ["before"])
-    before = memory(broker)
+    before = memory(broker.process.pid)
     with connect(broker) as sock:
         assert send_batch(sock, bomb) == 0
-        assert memory(broker) - before < 150 * MEGA
+        assert memory(broker.process.pid) - before < 150 * MEGA
         run([TOP / "bin" / "kafka-topics.sh", "--zookeeper", zookeeper.connect, "--alter", "--topic", "t", "--config", "compression.type=zstd"],
             env={"BARNABAS_BUILD": str(BUILD)})
         wait_until(lambda: send_batch(sock, bomb) != 0, "the topic's own compression")
-        assert memory(broker) - before < 150 * MEGA
+        assert memory(broker.process.pid) - before < 150 * MEGA
         assert send_batch(sock, batch(make_record(value=b"good"))) == 0
     assert consume(broker, "t", "-o", "-1") == ["good"]
 
