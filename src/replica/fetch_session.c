@@ -31,7 +31,7 @@ struct session_partition {
     int32_t current_leader_epoch, last_fetched_epoch, max_bytes;
     int64_t fetch_offset, log_start_offset;
     int64_t told_high_watermark, told_log_start;
-    bool told_error;
+    bool told_error, unnoted;
     struct fetch_session *session;
     struct waiter waiter;
     bool ready; /* it is on the session's list */
@@ -590,6 +590,17 @@ void fetch_session_told(const struct fetch_item *item, enum kafka_error error, i
     p->told_high_watermark = high_watermark;
     p->told_log_start = log_start_offset;
     p->told_error = error != ERR_NONE;
+}
+
+void fetch_session_set_noted(struct session_partition *p, bool noted)
+{
+    if (p != NULL)
+        p->unnoted = !noted;
+}
+
+bool fetch_session_is_noted(const struct session_partition *p)
+{
+    return p == NULL || !p->unnoted;
 }
 
 void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm)

@@ -62,6 +62,13 @@ bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_it
                             int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
 void fetch_session_told(const struct fetch_item *item, enum kafka_error error, int64_t high_watermark,
                         int64_t log_start_offset);
+/*
+ * Whether the last fetch that named the partition counts for its follower (partition_note_fetch()). It names none again
+ * before there is news, so that one which does not count must be looked at with the next fetch. NULL: not of a session,
+ * and named by every fetch.
+ */
+void fetch_session_set_noted(struct session_partition *p, bool noted);
+bool fetch_session_is_noted(const struct session_partition *p);
 /* A follower's: it may join ISRs in which it could not be before. */
 void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm);
 struct pulse *fetch_session_pulse(const struct fetch_session *session); /* NULL of NULL */

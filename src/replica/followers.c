@@ -373,14 +373,16 @@ static void note_fetch(struct partition *p, struct follower *f, const struct par
         partition_wake_all(p);
 }
 
-void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
+bool partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
                           struct pulse *pulse, int64_t now)
 {
     lock_take(&p->lock);
     struct follower *f = p->leads ? followers_find(p, read->replica_id) : NULL;
-    if (f != NULL && partition_shares_log(p, read))
+    bool counts = f != NULL && partition_shares_log(p, read);
+    if (counts)
         note_fetch(p, f, read, start_offset, pulse, now);
     lock_release(&p->lock);
+    return counts;
 }
 
 void partition_shrink_isr(struct partition *p, int64_t now)

@@ -240,9 +240,10 @@ struct partition_read {
 
 /*
  * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there.
- * May move the high watermark, and the ISR. `pulse` is its session's; NULL: it has none.
+ * May move the high watermark, and the ISR. `pulse` is its session's; NULL: it has none. False: it does not count, as
+ * this broker does not lead in its epoch, or as their logs differ; then its next fetch must be noted, too.
  */
-void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
+bool partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
                           struct pulse *pulse, int64_t now);
 
 struct partition_data {

@@ -174,11 +174,16 @@ static void unwait(struct fetch *f)
     f->parked = false;
 }
 
-/* Whether the session must look at it again at the next fetch, whatever happens until then. */
+/*
+ * Whether the session must look at it again at the next fetch, whatever happens until then. Where an epoch begins after
+ * a follower's fetch could not be noted for want of it, and before the partition is read, the follower is told of no
+ * error, and has nothing to say of the partition until somebody writes to it.
+ */
 static bool has_more(const struct fetch *f, const struct fetched *x)
 {
     struct partition_read read = fetch_reads(f, x, 0, false);
     return x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->partition == NULL ||
+           !fetch_session_is_noted(x->item.of) ||
            partition_readable_end(x->partition, read.isolation, read.replica_id) > x->item.fetch_offset;
 }
 
@@ -510,22 +515,26 @@ static void fetch_find_partition(struct fetch *f, struct fetched *x, bool denied
     }
 }
 
+/*
+ * When the request has come, and not again when it is looked at later: by then another life of the follower may have
+ * asked for less.
+ */
 static void note_follower(struct fetch *f)
 {
-    if (f->denied)
+    if (f->denied || fetch_replica(f) < 0)
         return;
-    int32_t replica = fetch_replica(f);
     int64_t now = clock_mono_ms();
     struct pulse *pulse = fetch_session_pulse(f->session);
-    if (replica >= 0 && pulse != NULL)
+    if (pulse != NULL)
         pulse_beat(pulse, fetch_broker_epoch(f), now);
-    for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
+    for (int32_t i = 0; i < f->count; i++) {
         const struct fetched *x = &f->items[i];
         struct partition_read read = fetch_reads(f, x, 0, false);
-        if (x->partition != NULL)
-            partition_note_fetch(x->partition, &read, x->item.log_start_offset, pulse, now);
+        bool noted =
+            x->partition != NULL && partition_note_fetch(x->partition, &read, x->item.log_start_offset, pulse, now);
+        fetch_session_set_noted(x->item.of, noted);
     }
-    if (replica >= 0 && f->session != NULL)
+    if (f->session != NULL)
         fetch_session_grow_isrs(f->session, f->r->s->replicas);
 }
 

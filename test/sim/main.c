@@ -79,7 +79,8 @@ static void configure(struct sim_broker *b, int number)
         "zookeeper.connect=zookeeper:2181",
         "zookeeper.session.timeout.ms=3000",
         "zookeeper.connection.timeout.ms=600000",
-        "num.network.threads=1",
+        "num.network.threads=2",
+        "num.replica.fetchers=2",
         "min.insync.replicas=2",
         "replica.lag.time.max.ms=2000",
         "replica.fetch.backoff.ms=200",
@@ -667,7 +668,8 @@ static void run(uint64_t seed)
 {
     sim_seed(seed);
     broker_count = 3 + (int)sim_random(MOST_BROKERS - 2);
-    partition_count = 1 + (int)sim_random(MAX_PARTITIONS - 1);
+    int written = 1 + (int)sim_random(MAX_PARTITIONS - 1);
+    partition_count = written + (int)sim_random(2); /* to the last one, perhaps, nobody writes */
     ensemble_init();
     for (int i = 0; i < broker_count; i++) {
         configure(&brokers[i], i + 1);
@@ -677,7 +679,7 @@ static void run(uint64_t seed)
     create_topic();
     check(NULL);
     wait_until_whole();
-    clients_start(partition_count);
+    clients_start(written);
     int64_t end = sim_now_us() + BUSY_US;
     while (sim_now_us() < end) {
         sim_run_until(sim_now_us() + (sim_chance(4) ? sim_random(30000) : (50 + (int64_t)sim_random(2500)) * 1000));

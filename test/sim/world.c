@@ -263,7 +263,11 @@ struct loop {
     bool served, scheduled, stopping; /* served: it has a thread, or its process' main runs it */
     void *local;
     char name[24];
+    int64_t life;       /* of its process */
+    struct loop *older; /* of all that there were */
 };
+
+static struct loop *loops;
 
 static void deliver_one(void *arg);
 
@@ -365,7 +369,10 @@ struct loop *loop_new(const char *name)
     struct loop *loop = xcalloc(1, sizeof(*loop));
     snprintf(loop->name, sizeof(loop->name), "%s", name);
     loop->process = sim_process;
+    loop->life = sim_process != NULL ? sim_process->life : 0;
     loop->last = &loop->first;
+    loop->older = loops;
+    loops = loop;
     return loop;
 }
 
@@ -639,10 +646,11 @@ void process_terminate(struct process *p)
  * ---- Workers ----
  *
  * A job has a stack of its own. Before it takes a lock, while it holds none, it may be put off, so that other jobs and
- * the loops come in between as they would between threads; the seed decides where.
+ * the loops come in between as they would between threads; the seed decides where. Likewise, before a loop takes a
+ * lock, a job or another loop of its process may have a turn.
  */
 
-enum { TASK_STACK_SIZE = 256 << 10, PUT_OFF_ONE_IN = 6 };
+enum { TASK_STACK_SIZE = 256 << 10, PUT_OFF_ONE_IN = 6, LET_ONE_IN = 12, MOST_OTHERS = 16 };
 
 struct task {
     ucontext_t here, caller;
@@ -660,8 +668,11 @@ struct workers {
     struct job *first, **last;
     int threads, running;
     bool stopping, stopped;
+    int64_t life;          /* of its process */
+    struct workers *older; /* of all that there were */
 };
 
+static struct workers *all_workers;
 static struct task *tasks;  /* of all processes, that have begun and not ended */
 static struct task *task;   /* the one whose code runs */
 static struct task *unused; /* their stacks are used again */
@@ -793,16 +804,73 @@ static void maybe_put_off(void)
     swapcontext(&t->here, &t->caller);
 }
 
+/* Who may have a turn in the middle of a loop's: one of the three. */
+struct other {
+    struct task *task;
+    struct workers *workers;
+    struct loop *loop;
+};
+
+static int find_others(struct other others[MOST_OTHERS])
+{
+    int n = 0;
+    struct task *t;
+    int64_t life = sim_process->life;
+    DL_FOREACH (tasks, t)
+        if (n < MOST_OTHERS && t->workers->process == sim_process && t->wake != 0 && !t->workers->stopping)
+            others[n++] = (struct other){.task = t};
+    for (struct workers *w = all_workers; w != NULL; w = w->older)
+        if (n < MOST_OTHERS && w->process == sim_process && w->life == life && !w->stopping && w->first != NULL &&
+            w->running < w->threads)
+            others[n++] = (struct other){.workers = w};
+    for (struct loop *loop = loops; loop != NULL; loop = loop->older)
+        if (n < MOST_OTHERS && loop->process == sim_process && loop->life == life && loop != current && loop->served &&
+            loop->first != NULL)
+            others[n++] = (struct other){.loop = loop};
+    return n;
+}
+
+static void let_others(void)
+{
+    struct other others[MOST_OTHERS];
+    int n = find_others(others);
+    if (n == 0)
+        return;
+    const struct other *o = &others[sim_random((uint32_t)n)];
+    if (o->task != NULL)
+        go_on(o->task);
+    else if (o->workers != NULL)
+        begin_first(o->workers);
+    else
+        deliver(o->loop, take(o->loop));
+}
+
+static int held_outside; /* locks that no task holds */
+
+static void maybe_let_others(void)
+{
+    static bool letting;
+    if (task != NULL || current == NULL || running != NULL || held_outside > 0 || letting || !sim_chance(LET_ONE_IN))
+        return;
+    letting = true;
+    let_others();
+    letting = false;
+}
+
 /* Linked in the place of the real ones, which never wait here. */
 #define WRAP(type, name, by)        \
     int __real_##name(type *lock);  \
     int __wrap_##name(type *lock);  \
     int __wrap_##name(type *lock)   \
     {                               \
-        if ((by) > 0)               \
+        if ((by) > 0) {             \
             maybe_put_off();        \
+            maybe_let_others();     \
+        }                           \
         if (task != NULL)           \
             task->locks += (by);    \
+        else                        \
+            held_outside += (by);   \
         return __real_##name(lock); \
     }
 WRAP(pthread_mutex_t, pthread_mutex_lock, 1)
@@ -825,8 +893,11 @@ struct workers *workers_new(const char *name UNUSED, int threads)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
     w->process = sim_process;
+    w->life = sim_process != NULL ? sim_process->life : 0;
     w->threads = threads;
     w->last = &w->first;
+    w->older = all_workers;
+    all_workers = w;
     return w;
 }
 

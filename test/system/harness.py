@@ -98,6 +98,12 @@ def most_memory(pid):
     return memory(pid, "VmHWM")
 
 
+def processor_seconds(pid):
+    """Of all its threads so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Process:
     """A server that runs in the background, with its output in a file."""
 

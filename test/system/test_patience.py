@@ -61,8 +61,8 @@ def test_a_cluster_that_is_being_started_is_waited_for(make_broker):
 def test_a_silent_broker_is_waited_for_as_long_as_was_said():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
-        out = script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{silent.getsockname()[1]}", "--list", "--timeout", 1500)
-    assert "Executing consumer group command failed" in out and time.monotonic() - began < 8
+        out = script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{silent.getsockname()[1]}", "--list", "--timeout", 6500)
+    assert "Executing consumer group command failed" in out and time.monotonic() - began > 6.4  # not the 5 of who says nothing
 
 
 class Silent:

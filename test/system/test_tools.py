@@ -964,10 +964,9 @@ def test_acks_that_are_none_end_a_producer(broker):
 
 
 def test_consumer_perf_fails_with_its_consumer(broker):
-    args = ["--bootstrap-server", broker.bootstrap, "--topic", "bad topic", "--messages", 1, "--timeout", 20000]
-    began = time.monotonic()
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "bad topic", "--messages", 1, "--timeout", 3_600_000]  # which nobody waits for
     script("kafka-consumer-perf-test", *args, code=1)
-    assert "bad topic" in script.errors and time.monotonic() - began < 15
+    assert "bad topic" in script.errors
 
 
 def test_consumer_perf_of_a_cooperative_group(broker, tmp_path):

@@ -2,8 +2,8 @@
 #include "test.h"
 
 #include <stdio.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "monitor/look.h"
 #include "record/record.h"
 
@@ -15,7 +15,7 @@ static void a_group_may_name_many_topics(void **state)
     struct view v = {0};
     struct look l = {.view = &v};
     struct look_group g = {0};
-    int64_t begin = clock_mono_ms();
+    clock_t begin = clock();
     for (int again = 1; again <= 2; again++) {
         for (int i = 0; i < MANY; i++) {
             char name[16];
@@ -27,7 +27,7 @@ static void a_group_may_name_many_topics(void **state)
         assert_int_equal(g.topic_count, MANY);
     }
     assert_true(str_is(g.topics[0].name, "t0") && str_is(g.topics[MANY - 1].name, "t149999"));
-    assert_true(clock_mono_ms() - begin < 10000); /* one by one it takes minutes */
+    assert_in_range((clock() - begin) / CLOCKS_PER_SEC, 0, 20); /* of the processor's time: one by one it is minutes */
     arena_deinit(&l.memory);
 }
 
