@@ -262,6 +262,15 @@ int32_t followers_min_isr(const struct partition *p)
     return MIN(config.min_insync_replicas, p->replicas.n);
 }
 
+/* Of what flush.messages wants synced: it is, or somebody is at it, or it could not be done and is not done since. */
+static bool waits_for_sync(struct partition *p)
+{
+    ensure(lock_is_held(&p->lock));
+    if (p->unsynced_to > 0 && plog_recovery_point(p->log) >= MIN(p->unsynced_to, plog_end_offset(p->log)))
+        p->unsynced_to = 0;
+    return p->flushes > 0 || p->unsynced_to > 0;
+}
+
 /*
  * The least of what all in sync have; one that is about to join them is waited for as well, or it could never
  * catch up with a watermark that runs ahead of it. Of its own log a leader has what is synced, as long as somebody
@@ -270,7 +279,7 @@ int32_t followers_min_isr(const struct partition *p)
 bool followers_move_high_watermark(struct partition *p, int64_t now)
 {
     ensure(lock_is_held(&p->lock));
-    int64_t least = p->flushes > 0 ? plog_recovery_point(p->log) : plog_end_offset(p->log);
+    int64_t least = waits_for_sync(p) ? plog_recovery_point(p->log) : plog_end_offset(p->log);
     int64_t before = plog_high_watermark(p->log);
     if (!p->leads || p->isr.n < followers_min_isr(p))
         return false;

@@ -214,6 +214,8 @@ static void flush_appended(struct partition *p, struct plog *log, struct leader_
     for (int i = 0; i < count; i++)
         if (appends[i]->result.flush_due && !flushed)
             appends[i]->error = why;
+    if (!flushed)
+        p->unsynced_to = MAX(p->unsynced_to, end);
     ensure(p->flushes > 0);
     p->flushes--;
     commit_growth(p, true);

@@ -44,6 +44,7 @@ struct partition {
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
     int64_t epoch_start;           /* where the leader's epoch begins in the log */
     int32_t flushes;               /* under way, of what flush.messages wants synced before it is committed */
+    int64_t unsynced_to;           /* up to there it could not be done for now, and is not committed; 0: it could */
     int32_t led_since;             /* the first epoch of those that this broker has led without a break */
     struct int_list isr, replicas; /* heap; the ISR as the controller has confirmed it */
     struct int_list wanted_isr;    /* heap; while a change is under way */

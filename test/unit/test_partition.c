@@ -1,6 +1,7 @@
 /* A partition as its leader sees it: who is in sync, and what is committed. */
 #include "replica_test.h"
 
+#include <errno.h>
 #include <sys/syscall.h>
 
 #include "base/clock.h"
@@ -41,7 +42,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int64_t append(struct fixture *f)
+static enum kafka_error try_to_append(struct fixture *f, int64_t *offset)
 {
     struct batch_builder b;
     struct strbuf out = {0};
@@ -52,11 +53,18 @@ static int64_t append(struct fixture *f)
     batch_builder_add(&b, &r);
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
-    assert_int_equal(partition_append_in(f->partition, partition_leader_epoch(f->partition), &p, -1, &result),
-                     ERR_NONE);
+    enum kafka_error error = partition_append_in(f->partition, partition_leader_epoch(f->partition), &p, -1, &result);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);
-    return result.last_offset;
+    *offset = result.last_offset;
+    return error;
+}
+
+static int64_t append(struct fixture *f)
+{
+    int64_t offset;
+    assert_int_equal(try_to_append(f, &offset), ERR_NONE);
+    return offset;
 }
 
 static int64_t high_watermark(struct fixture *f)
@@ -136,9 +144,14 @@ static void what_was_deleted_is_out_of_range_whatever_epoch_it_was_of(void **sta
 }
 
 static struct fixture *syncing; /* whose follower fetches while its log is synced */
+static bool starved;            /* nothing can be synced for want of a descriptor */
 
 int fsync(int fd)
 {
+    if (starved) {
+        errno = EMFILE;
+        return -1;
+    }
     struct fixture *f = syncing;
     syncing = NULL;
     if (f != NULL) {
@@ -163,6 +176,29 @@ static void what_is_being_synced_is_not_committed(void **state)
     append(f);
     assert_null(syncing);
     assert_int_equal(high_watermark(f), 2);
+}
+
+/* Its producer is told of an error, and asks again; whatever else happens meanwhile. */
+static void what_could_not_be_synced_is_not_committed(void **state)
+{
+    struct fixture *f = *state;
+    struct topic_config config = plog_config(partition_log(f->partition));
+    int64_t offset;
+    config.flush_messages = 1;
+    plog_configure(partition_log(f->partition), &config);
+    append(f);
+    test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 1);
+    starved = true;
+    assert_int_equal(try_to_append(f, &offset), ERR_KAFKA_STORAGE_ERROR);
+    test_replicas_fetch(f->partition, 3, 2, clock_mono_ms());
+    partition_shrink_isr(f->partition, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 1);
+    starved = false;
+    assert_int_equal(try_to_append(f, &offset), ERR_NONE);
+    assert_int_equal(high_watermark(f), 2);
+    test_replicas_fetch(f->partition, 3, 3, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 3);
 }
 
 static void a_new_leader_does_not_know_the_watermark_at_once(void **state)
@@ -446,6 +482,7 @@ int main(void)
         CASE(what_was_appended_is_committed_in_a_later_epoch_too),
         CASE(what_was_deleted_is_out_of_range_whatever_epoch_it_was_of),
         CASE(what_is_being_synced_is_not_committed),
+        CASE(what_could_not_be_synced_is_not_committed),
         CASE(a_new_leader_does_not_know_the_watermark_at_once),
         CASE(a_refused_follower_is_not_waited_for),
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
