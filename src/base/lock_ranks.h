@@ -35,6 +35,7 @@
     X(PRODUCER_IDS, "blocks of producer ids")                                                       \
     X(THROTTLE, "how much a throttled replication has used")                                        \
     X(LISTENER_TLS, "which stores each listener encrypts with now")                                 \
+    X(HTTP_TLS, "what the HTTP server encrypts with now")                                           \
     X(CONNECTION_LIMITS, "how many connections each address has, and what they are encrypted with") \
     X(CLIENT_ROUTE, "what connections to others are encrypted with")                                \
     X(FETCHER_COUNTS, "what is counted of the ways to leaders")                                     \

@@ -4,6 +4,8 @@
  */
 #include "broker/broker_internal.h"
 
+#include "exporter/exporter.h"
+
 /* Also on a single processor, as one may wait for an identity provider, or for a KDC. */
 enum { SHAKERS = 4, OWN_LOGINS = 4 };
 
@@ -92,6 +94,7 @@ static void renew_stores(struct job *job)
     struct broker *b = CONTAINER_OF(job, struct broker, stores);
     const struct broker_config *now = broker_settings_hold(b->services.settings);
     b->stores_changed = listener_tls_renew(b->services.tls, now);
+    exporter_renew(b->exporter, now);
     broker_settings_release(now);
 }
 

@@ -8,9 +8,9 @@
 #include "base/logger.h"
 #include "config/java_options.h"
 #include "exporter/exporter_internal.h"
+#include "exporter/port_tls.h"
 #include "monitor/cruise_control.h"
 #include "page/page.h"
-#include "security/tls.h"
 
 enum { MOST_PORTS = 16 };
 
@@ -30,8 +30,8 @@ struct exporter {
     int count;
     struct dialect *named[MOST_PORTS]; /* as in dialect_list() */
     struct dialect *reporter;          /* a port's, of which it is said what it tells; NULL: there is none */
-    struct tls_context *tls;
-    struct config_list users; /* none: whoever comes */
+    struct port_tls *tls;              /* NULL: bytes go as they are */
+    struct config_list users;          /* none: whoever comes */
     struct http_server *server;
     struct page *page;
     _Atomic(struct monitor *) monitor; /* NULL: the broker is not that far yet */
@@ -443,18 +443,12 @@ static bool add_reporter(struct exporter *e, struct fail *fail)
     return true;
 }
 
-/* By the keys of a listener of that name, or those of all. */
 static bool make_tls(struct exporter *e, struct fail *fail)
 {
-    const struct listener listener = {.name = "HTTP", .protocol = SECURITY_PROTOCOL_SSL};
-    struct tls_settings settings;
-    if (!e->config->barnabas_http_ssl_enable)
-        return true;
-    if (tls_settings_of(e->config, &listener, &e->memory, &settings, fail))
-        e->tls = tls_context_new(&settings, TLS_SERVER, fail);
-    for (int i = 0; i < e->count; i++)
-        e->listeners[i].tls = e->tls;
-    return e->tls != NULL || fail_wrap(fail, "barnabas.http.ssl.enable");
+    e->tls = port_tls_new(e->config, fail);
+    for (int i = 0; e->tls != NULL && i < e->count; i++)
+        e->listeners[i].tls = port_tls_context(e->tls);
+    return e->tls != NULL || *fail->text == '\0';
 }
 
 static bool take_users(struct exporter *e, struct fail *fail)
@@ -488,7 +482,7 @@ static void exporter_free(struct exporter *e)
     for (int i = 0; i < MOST_PORTS; i++)
         dialect_free(e->named[i]);
     page_free(e->page);
-    tls_context_unref(e->tls);
+    port_tls_free(e->tls);
     arena_deinit(&e->memory);
     free(e);
 }
@@ -498,6 +492,8 @@ static bool open_ports(struct exporter *e, struct fail *fail)
     for (int i = 0; dialect_list()[i] != NULL; i++)
         e->named[i] = dialect_new(dialect_list()[i]);
     e->page = page_new(e->config, e->metrics);
+    if (e->tls != NULL)
+        port_tls_count(e->tls, e->metrics);
     e->server = http_server_new(e->listeners, e->count, exporter_answer, exporter_is_quick, e, fail);
     for (int i = 0; e->server != NULL && i < e->count; i++)
         log_info("Awaiting those who look at this broker on %s:%d (%s)",
@@ -532,6 +528,12 @@ void exporter_follow(struct exporter *e, const struct broker_config *now)
         dialect_filter(e->reporter, f);
     else
         log_warn("%s; what is told stays as it was", fail.text);
+}
+
+void exporter_renew(struct exporter *e, const struct broker_config *now)
+{
+    if (e != NULL && e->tls != NULL && port_tls_renew(e->tls, now))
+        http_server_set_tls(e->server, port_tls_context(e->tls));
 }
 
 bool exporter_check(const struct broker_config *config, struct fail *fail)

@@ -24,6 +24,8 @@ bool exporter_check(const struct broker_config *config, struct fail *fail) NODIS
 void exporter_set_monitor(struct exporter *e, struct monitor *monitor);
 /* What may change at run time: which names the reporter tells. NULL is fine. */
 void exporter_follow(struct exporter *e, const struct broker_config *now);
+/* Its stores are read again, if they are others now. Blocks; by one thread at a time. NULL is fine. */
+void exporter_renew(struct exporter *e, const struct broker_config *now);
 void exporter_stop(struct exporter *e); /* before any part of the broker goes that has beans; NULL is fine */
 
 #endif

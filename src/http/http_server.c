@@ -17,6 +17,7 @@
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/logger.h"
 #include "http/http_answer.h"
 #include "net/listening.h"
@@ -80,7 +81,31 @@ struct http_server {
     struct http_load load;
     struct message stop;
     bool stopping;
+    struct lock lock; /* guards the ports' contexts, each with a reference */
 };
+
+static struct ssl_st *http_open_tls(struct http_port *port)
+{
+    lock_take(&port->server->lock);
+    struct tls_context *context = port->at.tls != NULL ? tls_context_ref(port->at.tls) : NULL;
+    lock_release(&port->server->lock);
+    struct ssl_st *tls = context != NULL ? tls_open(context, NULL) : NULL;
+    tls_context_unref(context);
+    return tls;
+}
+
+void http_server_set_tls(struct http_server *s, struct tls_context *tls)
+{
+    lock_take(&s->lock);
+    for (int i = 0; i < s->port_count; i++) {
+        struct tls_context *old = s->ports[i].at.tls;
+        if (old == NULL)
+            continue;
+        s->ports[i].at.tls = tls_context_ref(tls);
+        tls_context_unref(old);
+    }
+    lock_release(&s->lock);
+}
 
 /* ---- Connections ---- */
 
@@ -355,7 +380,7 @@ static void http_accept(struct http_port *port, int fd)
         close(fd);
         return;
     }
-    struct ssl_st *tls = port->at.tls != NULL ? tls_open(port->at.tls, NULL) : NULL;
+    struct ssl_st *tls = http_open_tls(port);
     struct http_connection *c = xcalloc(1, sizeof(*c));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     c->server = s;
@@ -407,10 +432,22 @@ static bool open_port(struct http_server *s, const struct http_listener *at, str
     if (port->fd < 0)
         return fail_set(fail, "The HTTP server failed to bind to %s:%d: %s.", at->host, at->port, why);
     s->port_count++;
+    if (port->at.tls != NULL)
+        tls_context_ref(port->at.tls);
     watch_init(&port->watch, s->thread.loop, port->fd, http_on_incoming);
     timer_init(&port->rest, s->thread.loop, http_on_rested);
     watch_set(&port->watch, WATCH_READ);
     return true;
+}
+
+static void free_ports(struct http_server *s)
+{
+    for (int i = 0; i < s->port_count; i++) {
+        tls_context_unref(s->ports[i].at.tls);
+        close(s->ports[i].fd);
+    }
+    free(s->ports);
+    lock_deinit(&s->lock);
 }
 
 struct http_server *http_server_new(const struct http_listener *listeners, int count, http_handler handler,
@@ -419,18 +456,17 @@ struct http_server *http_server_new(const struct http_listener *listeners, int c
     struct http_server *s = xcalloc(1, sizeof(*s));
     struct loop *loop = loop_new("http");
     s->thread.loop = loop;
+    lock_init(&s->lock, RANK_HTTP_TLS);
     s->handler = handler;
     s->is_quick = is_quick;
     s->ctx = ctx;
     s->ports = xcalloc((size_t)count, sizeof(*s->ports));
     for (int i = 0; i < count; i++)
         if (!open_port(s, &listeners[i], fail)) {
-            for (int k = 0; k < s->port_count; k++) {
+            for (int k = 0; k < s->port_count; k++)
                 watch_set(&s->ports[k].watch, WATCH_NONE);
-                close(s->ports[k].fd);
-            }
+            free_ports(s);
             loop_free(loop);
-            free(s->ports);
             free(s);
             return NULL;
         }
@@ -475,11 +511,9 @@ void http_server_free(struct http_server *s)
     while (loop_drain(loop))
         ;
     ensure(s->connections == NULL);
-    for (int i = 0; i < s->port_count; i++)
-        close(s->ports[i].fd);
+    free_ports(s);
     workers_free(s->workers);
     workers_free(s->quick);
     loop_free(loop);
-    free(s->ports);
     free(s);
 }

@@ -43,6 +43,8 @@ typedef bool (*http_is_quick)(void *ctx, const struct http_listener *at, const s
 /* Listens from now on. What `listeners` refer to outlives the server. NULL: an address cannot be had. */
 struct http_server *http_server_new(const struct http_listener *listeners, int count, http_handler handler,
                                     http_is_quick is_quick, void *ctx, struct fail *fail);
+/* Those that come from now on are encrypted with that, where others were. Takes a reference. Any thread. */
+void http_server_set_tls(struct http_server *s, struct tls_context *tls);
 int http_server_port(const struct http_server *s, int listener);
 void http_server_free(struct http_server *s); /* after what is being answered */
 

@@ -418,6 +418,16 @@ void connection_progress(struct connection *c)
 
 /* ---- Shaking hands ---- */
 
+/* In Kafka's words, which those look for who ban addresses. */
+static void note_failed_handshake(struct connection *c, const char *why)
+{
+    char id[128];
+    connection_id(c, id, sizeof(id));
+    log_info_limited(&failed_handshakes, "Failed authentication with %s (channelId=%s) (SSL handshake failed: %s)",
+                     c->host, id, why);
+    connection_note_login(c, NOTE_LOGIN_FAILED);
+}
+
 static void connection_on_shaken(void *ctx, const struct handshake_result *result)
 {
     struct connection *c = ctx;
@@ -437,9 +447,7 @@ static void connection_on_shaken(void *ctx, const struct handshake_result *resul
         watch_set(&c->watch, result->state == HANDSHAKE_READ ? WATCH_READ : WATCH_WRITE);
         break;
     case HANDSHAKE_FAILED:
-        log_info_limited(&failed_handshakes, "Failed authentication with %s on listener %s: SSL handshake failed: %s",
-                         c->peer, c->listener->name, result->why.text);
-        connection_note_login(c, NOTE_LOGIN_FAILED);
+        note_failed_handshake(c, result->why.text);
         connection_close(c);
     }
 }

@@ -95,7 +95,7 @@ static void take_topic(struct status *s, const struct look_topic *from, struct s
     s->under_replicated += t->under_replicated;
 }
 
-static int compare_numbers(double x, double y) /* the larger one first */
+static int more_first(double x, double y)
 {
     return (x < y) - (x > y);
 }
@@ -103,10 +103,10 @@ static int compare_numbers(double x, double y) /* the larger one first */
 static int by_trouble(const void *a, const void *b)
 {
     const struct status_topic *x = a, *y = b;
-    int order = compare_numbers(x->offline, y->offline);
-    order = order != 0 ? order : compare_numbers(x->under_min, y->under_min);
-    order = order != 0 ? order : compare_numbers(x->under_replicated, y->under_replicated);
-    order = order != 0 ? order : compare_numbers((double)x->bytes, (double)y->bytes);
+    int order = more_first(x->offline, y->offline);
+    order = order != 0 ? order : more_first(x->under_min, y->under_min);
+    order = order != 0 ? order : more_first(x->under_replicated, y->under_replicated);
+    order = order != 0 ? order : more_first((double)x->bytes, (double)y->bytes);
     return order != 0 ? order : strcmp(x->name.p, y->name.p);
 }
 
@@ -194,7 +194,7 @@ static void status_take_group(struct status *s, const struct status_matter *from
 static int by_lag(const void *a, const void *b)
 {
     const struct status_group *x = a, *y = b;
-    int order = compare_numbers((double)x->lag, (double)y->lag);
+    int order = more_first((double)x->lag, (double)y->lag);
     return order != 0 ? order : strcmp(x->id.p, y->id.p);
 }
 
@@ -234,7 +234,7 @@ static void take_reassignments(struct status *s, const struct look *look)
 static int by_age(const void *a, const void *b)
 {
     const struct status_transaction *x = a, *y = b;
-    int order = compare_numbers((double)x->open_ms, (double)y->open_ms);
+    int order = more_first((double)x->open_ms, (double)y->open_ms);
     return order != 0 ? order : strcmp(x->id.p, y->id.p);
 }
 

@@ -46,6 +46,12 @@ void tls_context_unref(struct tls_context *context); /* NULL is fine */
 int64_t tls_context_end(const struct tls_context *context);
 
 /*
+ * Whatever context is made by whom in this process from now on, as by a library that has names of its own, has the
+ * versions and the suites of the settings, if these name any.
+ */
+bool tls_adopt_suites(const struct tls_settings *settings, struct fail *fail) NODISCARD;
+
+/*
  * For a new connection, with nothing bound to it; SSL_free() ends it, and it keeps what it needs of the context. `host`
  * is where a client wants to go, a name or an address; NULL: it takes any certificate that it trusts.
  */

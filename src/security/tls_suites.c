@@ -4,6 +4,8 @@
  * OpenSSL has two lists of suites, for TLS 1.3 and for what was before; a version without a suite is not offered. So a
  * list of TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 alone leaves TLS 1.2.
  */
+#include <openssl/conf.h>
+
 #include "security/tls_internal.h"
 
 enum { OFFER_1_2 = 1, OFFER_1_3 = 2 };
@@ -120,6 +122,64 @@ bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct 
 {
     struct arena a = {0};
     bool ok = offer_set(ctx, protocols, suites, &a, fail);
+    arena_deinit(&a);
+    return ok;
+}
+
+/* ---- For all of a process ---- */
+
+/* In the words of a configuration file of OpenSSL's. */
+static void write_limits(int offer, const struct strbuf *old, const struct strbuf *new, struct strbuf *out)
+{
+    strbuf_puts(out, "openssl_conf = all\n[all]\nssl_conf = uses\n[uses]\nsystem_default = limits\n[limits]\n");
+    strbuf_printf(out, "MinProtocol = %s\n", offer & OFFER_1_2 ? "TLSv1.2" : "TLSv1.3");
+    strbuf_printf(out, "MaxProtocol = %s\n", offer & OFFER_1_3 ? "TLSv1.3" : "TLSv1.2");
+    if (old->len > 0)
+        strbuf_printf(out, "CipherString = %s\n", old->p);
+    if (new->len > 0)
+        strbuf_printf(out, "Ciphersuites = %s\n", new->p);
+}
+
+/* After OpenSSL has read its own file, which it does once. */
+static bool load_limits(const struct strbuf *text)
+{
+    BIO *bio = BIO_new_mem_buf(text->p, (int)text->len);
+    CONF *conf = NCONF_new(NULL);
+    OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, NULL);
+    bool ok = NCONF_load_bio(conf, bio, NULL) > 0 && CONF_modules_load(conf, NULL, 0) > 0;
+    NCONF_free(conf);
+    BIO_free(bio);
+    return ok;
+}
+
+static bool adopt(const struct tls_settings *s, struct arena *a, struct fail *fail)
+{
+    struct strbuf old = {0}, new = {0}, text = {0};
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    int offer = 0;
+    bool listed = s->cipher_suites != NULL && *s->cipher_suites != '\0';
+    bool ok = offer_set(ctx, s->enabled_protocols, s->cipher_suites, a, fail) && /* which says what is wrong */
+              protocols_parse(s->enabled_protocols, a, &offer, fail) &&
+              (!listed || suites_parse(s->cipher_suites, a, &old, &new, fail));
+    if (ok && listed)
+        set_lists(ctx, &old, &new, &offer);
+    if (ok) {
+        write_limits(offer, &old, &new, &text);
+        ok = load_limits(&text) || keystore_fail(fail, "ssl.cipher.suites, ssl.enabled.protocols");
+    }
+    SSL_CTX_free(ctx);
+    strbuf_deinit(&old);
+    strbuf_deinit(&new);
+    strbuf_deinit(&text);
+    return ok;
+}
+
+bool tls_adopt_suites(const struct tls_settings *settings, struct fail *fail)
+{
+    struct arena a = {0};
+    bool any = (settings->enabled_protocols != NULL && *settings->enabled_protocols != '\0') ||
+               (settings->cipher_suites != NULL && *settings->cipher_suites != '\0');
+    bool ok = !any || adopt(settings, &a, fail);
     arena_deinit(&a);
     return ok;
 }

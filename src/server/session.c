@@ -44,9 +44,11 @@ static void on_abandoned(struct exchange *x)
 void session_refuse(struct session *session, struct exchange *x, struct outgoing *out, const char *why)
 {
     int64_t delay_ms = session->s->config->connection_failed_authentication_delay_ms;
+    char id[128];
     ensure(session->delayed == NULL && session->stage != SESSION_OVER);
-    log_info_limited(&refusals, "Failed authentication with %s on listener %s (%s)", connection_peer(x->conn),
-                     connection_listener(x->conn)->name, why);
+    connection_id(x->conn, id, sizeof(id));
+    log_info_limited(&refusals, "Failed authentication with %s (channelId=%s) (%s)", connection_peer_host(x->conn), id,
+                     why);
     session->stage = SESSION_OVER;
     connection_note_login(session->conn, session->again ? NOTE_LOGIN_FAILED_AGAIN : NOTE_LOGIN_FAILED);
     session->delayed = x;

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -580,6 +581,34 @@ def test_only_users_may_ask_and_by_tls(make_broker, tmp_path):
     code, text = ask("metrics", "scraper:s=:cret")
     assert code == 200 and "kafka_server_KafkaServer_Value" in text
     assert ask("livez") == (200, "ok\n")
+
+
+def test_the_certificate_of_the_http_port_is_renewed(make_broker, tmp_path):
+    """By a hangup, as those of listeners are; when it ends is told."""
+    authority, port, keys = Authority(tmp_path / "ca"), free_port(), tmp_path / "keys.pem"
+    keys.write_text(authority.issue("server").read_text())
+    broker = make_broker(**{"barnabas.http.listeners": f"NATIVE://127.0.0.1:{port}", "barnabas.http.ssl.enable": "true",
+                            "ssl.keystore.type": "PEM", "ssl.keystore.location": keys})
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+
+    def shown():
+        """When the certificate that is shown ends, by itself and by the metric."""
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1") as s:
+            ends = ssl.cert_time_to_seconds(s.getpeercert()["notAfter"])
+        with urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics", context=context, timeout=60) as answer:
+            told = re.search(r'^barnabas_tls_certificate_expiry_timestamp_seconds\{listener="HTTP"\} (\S+)$', answer.read().decode(), re.M)
+        return ends, float(told[1])
+    first, told = shown()
+    assert first == told
+    keys.write_text(authority.issue("renewed", days=9).read_text())
+    broker.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: shown()[0] > first + 5 * 86400, "the certificate that the file has now")
+    assert shown()[0] == shown()[1]
+    keys.write_text("nothing")
+    broker.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "ERROR The HTTP server goes on with the stores that it had" in broker.text(), "it to be told")
+    assert shown()[0] > first + 5 * 86400
+    assert broker.stop() == 0
 
 
 @pytest.mark.parametrize("settings, env, said", [

@@ -1,6 +1,7 @@
 """Encrypted and authenticated listeners: real clients, and brokers among themselves."""
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -14,7 +15,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from certificates import Authority
+from certificates import Authority, openssl
 from harness import BUILD, PATIENCE, Apache, Barnabas, Process, consume, frame, free_port, jvm, kcat, log4j, preloaded, produce, read_frame, wait_until
 
 
@@ -105,7 +106,8 @@ def test_tls_with_certificates_of_clients(make_broker, authority, server_keys, c
     assert consume(broker, "t", *mine) == ["x"]
     refused = subprocess.run(["kcat", *through(broker, authority), "-L", "-m", "3"], capture_output=True, text=True)
     assert refused.returncode != 0
-    wait_until(lambda: "SSL handshake failed" in broker.text(), "it to be told")
+    said = r"Failed authentication with /127\.0\.0\.1 \(channelId=127\.0\.0\.1:\d+-127\.0\.0\.1:\d+-\d+\) \(SSL handshake failed"
+    wait_until(lambda: re.search(said, broker.text()), "it to be told")
 
 
 @pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
@@ -220,6 +222,52 @@ def test_tools_take_javas_client_properties(make_broker, authority, server_keys,
         refused = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, wrong, *more, stdin="x\n")
         assert refused.returncode == 1 and "Authentication failed: Invalid username or password" in refused.stdout + refused.stderr, refused
         assert "another one" not in refused.stdout + refused.stderr
+
+
+def test_tools_show_the_certificate_of_a_java_key_store(make_broker, authority, server_keys, client_keys, tmp_path):
+    """In which, as often, an authority is trusted as well; its name comes first."""
+    broker = protected(make_broker, "SSL", keys={**stores(server_keys, authority), "listener.name.ssl.ssl.client.auth": "required"})
+    config = client_properties(tmp_path / "mine.properties", authority, "", "")
+    p12, store = tmp_path / "mine.p12", tmp_path / "mine.jks"
+    openssl("pkcs12", "-export", "-in", client_keys, "-inkey", client_keys, "-name", "mine", "-passout", "pass:sesame", "-out", p12)
+    subprocess.run(["keytool", "-importkeystore", "-srckeystore", p12, "-srcstorepass", "sesame", "-srcstoretype", "PKCS12", "-destkeystore", store,
+                    "-deststoretype", "JKS", "-deststorepass", "sesame"], check=True, capture_output=True)
+    subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "authority", "-file", authority.certificate, "-keystore", store, "-storepass", "sesame"],
+                   check=True, capture_output=True)
+    trust = [line for line in config.read_text().splitlines() if line.startswith("ssl.truststore")]
+    config.write_text("\n".join(["security.protocol=SSL", *trust, f"ssl.keystore.location={store}", "ssl.keystore.password=sesame", "ssl.key.password=sesame"]))
+    check_tools(broker, config)
+
+
+def test_tools_keep_to_the_versions_and_suites_that_are_named(make_broker, authority, server_keys, tmp_path):
+    """By Java's names, which librdkafka does not have."""
+    only = {"ssl.enabled.protocols": "TLSv1.2", "ssl.cipher.suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
+    broker = protected(make_broker, "SSL", keys={**stores(server_keys, authority), **{f"listener.name.ssl.{k}": v for k, v in only.items()}})
+    config = client_properties(tmp_path / "mine.properties", authority, "", "")
+    trust = [line for line in config.read_text().splitlines() if line.startswith("ssl.truststore")]
+
+    def use(**keys):
+        config.write_text("\n".join(["security.protocol=SSL", *trust, *(f"ssl.{k}={v}" for k, v in keys.items())]))
+        return tool("kafka-console-producer", "--bootstrap-server", broker.listener.bootstrap, "--producer.config", config, "--topic", "t",
+                    "--producer-property", "delivery.timeout.ms=1500", "--producer-property", "request.timeout.ms=1000", "--producer-property", "linger.ms=0", stdin="x\n")
+    for allowed in {}, {"enabled.protocols": "TLSv1.2,TLSv1.3"}, {"cipher.suites": "TLS_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}:
+        assert use(**allowed).stderr == "", allowed
+    assert consume(broker, "t") == ["x"] * 3
+    for other in {"enabled.protocols": "TLSv1.3"}, {"cipher.suites": "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"}, {"cipher.suites": "TLS_AES_256_GCM_SHA384"}:
+        done = use(**other)
+        assert "SSL handshake failed" in done.stdout + done.stderr, done
+    for wrong, said in ({"cipher.suites": "DES"}, "there is no cipher suite DES"), ({"enabled.protocols": "TLSv1.1"}, "neither TLSv1.2 nor TLSv1.3"):
+        done = use(**wrong)
+        assert done.returncode == 1 and said in done.stderr, done
+    assert consume(broker, "t") == ["x"] * 3
+
+
+def test_tools_that_cannot_log_in_by_a_token_say_so(make_broker, authority, server_keys, tmp_path):
+    broker = protected(make_broker, "SASL_SSL", keys={**stores(server_keys, authority), **sasl_keys("SASL_SSL", between=False)})
+    config = client_properties(tmp_path / "token.properties", authority, "id", "hmac")
+    config.write_text(config.read_text().replace('password="hmac"', 'password="hmac" tokenauth="true"').replace("mechanism=PLAIN", "mechanism=SCRAM-SHA-256").replace("plain.Plain", "scram.Scram"))
+    refused = tool("kafka-console-producer", "--bootstrap-server", broker.listener.bootstrap, "--producer.config", config, "--topic", "t", stdin="x\n")
+    assert refused.returncode == 1 and "does not log in by a delegation token" in refused.stderr and "hmac" not in refused.stderr, refused
 
 
 @pytest.mark.parametrize("kind", [Barnabas, Apache])

@@ -73,6 +73,8 @@ bool client_security_pem(const struct keystore_source *source, enum keystore_use
     BIO *key = BIO_new(BIO_s_mem()), *chain = BIO_new(BIO_s_mem());
     for (int i = 0; i < store.count; i++) {
         const struct keystore_entry *e = &store.entries[i];
+        if (use == KEYSTORE_KEYS && e->key == NULL)
+            continue; /* a store of keys may have certificates that are trusted beside them */
         if (e->key != NULL)
             PEM_write_bio_PrivateKey(key, e->key, NULL, NULL, 0, NULL, NULL);
         for (int k = 0; k < sk_X509_num(e->chain); k++)

@@ -18,15 +18,16 @@ static bool set_security(rd_kafka_conf_t *conf, const char *name, const char *va
            fail_set(fail, "%s", why);
 }
 
-/* Whatever the stores are, librdkafka gets them as PEM. */
-static bool set_stores(rd_kafka_conf_t *conf, const struct tls_settings *tls, struct arena *a, struct fail *fail)
+/* Whatever the stores are, librdkafka gets them as PEM; what else it has no words for, by way of OpenSSL. */
+static bool set_tls(rd_kafka_conf_t *conf, const struct tls_settings *tls, struct arena *a, struct fail *fail)
 {
     const char *key, *chain, *none, *anchors;
     return client_security_pem(&tls->keys, KEYSTORE_KEYS, a, &key, &chain, fail) &&
            client_security_pem(&tls->trust, KEYSTORE_TRUST, a, &none, &anchors, fail) &&
            set_security(conf, "ssl.key.pem", key, fail) && set_security(conf, "ssl.certificate.pem", chain, fail) &&
            set_security(conf, "ssl.ca.pem", anchors, fail) &&
-           set_security(conf, "ssl.endpoint.identification.algorithm", tls->check_host ? "https" : "none", fail);
+           set_security(conf, "ssl.endpoint.identification.algorithm", tls->check_host ? "https" : "none", fail) &&
+           tls_adopt_suites(tls, fail);
 }
 
 /* ---- Logging in ---- */
@@ -34,6 +35,10 @@ static bool set_stores(rd_kafka_conf_t *conf, const struct tls_settings *tls, st
 static bool set_password(rd_kafka_conf_t *conf, const struct sasl_login *login, struct fail *fail)
 {
     const char *user = jaas_option(&login->module, "username"), *password = jaas_option(&login->module, "password");
+    const char *by_token = jaas_option(&login->module, "tokenauth");
+    if (by_token != NULL && strcasecmp(by_token, "true") == 0) /* or the broker would look for a user of that name */
+        return fail_set(fail, "sasl.jaas.config: this command does not log in by a delegation token (tokenauth=true); "
+                              "those for topics, groups, settings, ACLs and tokens do");
     if (user == NULL || password == NULL)
         return fail_set(fail, "sasl.jaas.config: the login module has no username or no password");
     return set_security(conf, "sasl.username", user, fail) && set_security(conf, "sasl.password", password, fail);
@@ -127,7 +132,7 @@ bool rd_security_set(rd_kafka_conf_t *conf, const struct rd_props *p, struct fai
     arena_deinit(&own.memory);
     own = (struct own_login){0};
     return client_security_read(own_property, p, &own.memory, &own.security, fail) &&
-           (!own.security.encrypts || set_stores(conf, &own.security.tls, &own.memory, fail)) &&
+           (!own.security.encrypts || set_tls(conf, &own.security.tls, &own.memory, fail)) &&
            (!own.security.logs_in || set_login(conf, &own.security.login, fail));
 }
 
