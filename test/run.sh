@@ -32,6 +32,7 @@ esac
 build=$top/build-asan
 logs=$build/logs
 passed=0 failed=0
+[ "$what" = list ] || rm -f "$logs/times"
 [ -d /usr/lib/ccache ] && PATH=/usr/lib/ccache:$PATH # which builds only what is new, in a fresh clone, too
 mkdir -p "$logs"
 
@@ -52,6 +53,12 @@ build_sanitized() {
             { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } &&
             make -j"$(nproc)" && make test/protocol/roundtrip # not in one: `all` is a make of its own, and both would compile
     ) >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
+}
+
+part() { # COMMAND ARGUMENTS...
+    local began=$SECONDS
+    "$@"
+    echo "$((SECONDS - began)) $1" >>"$logs/times"
 }
 
 # Does something while something else is done; its lines come when it is taken back.
@@ -314,16 +321,17 @@ run_faults() { # MINUTES [ARGUMENTS]
 # What takes the time that system tests wait, and no other.
 run_unhurried() {
     renice -n 10 $BASHPID >/dev/null
-    build_threads
-    run_sim 500
-    run_crash 5000
+    part build_threads
+    part run_sim 1000
+    part run_crash 5000
 }
 
 # System tests that may take a size from the environment, on a build without sanitizers.
 run_at_size() { # NAME VARIABLE=VALUE FILES...
     local name=$1 size=$2
     shift 2
-    if env "$size" BARNABAS_BUILD="$top/build-sim" "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider "$@" >"$logs/$name.log" 2>&1; then
+    if env "$size" BARNABAS_BUILD="$top/build-sim" "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider "$@" >"$logs/$name.log" 2>&1 &&
+        tail -1 "$logs/$name.log" | grep -q passed; then # and not all of it left out
         passed=$((passed + 1))
         echo "$name: $(tail -1 "$logs/$name.log")"
     else
@@ -385,7 +393,7 @@ list_tests() {
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
     printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz znodes fuzz zookeeper fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds sim size crash seeds faults faults sim-bites rules soak test_size.py \
-        soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_start_verdicts.py soak test_probes.py soak test_ktls.py soak ktls \
+        soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_start_verdicts.py soak test_probes.py soak test_ktls.py soak test_page.py soak ktls \
         soak test_security.py soak benchmarks soak packages
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     list_system system "$top/test/system"
@@ -416,6 +424,7 @@ run_soak() { # HOURS
     run_at_size soak-ktls BARNABAS_KTLS=1 "$top/test/system/test_ktls.py"
     run_at_size soak-probes BARNABAS_TRACE=1 "$top/test/system/test_probes.py"
     run_at_size soak-logins BARNABAS_LOGIN_SECONDS=300 "$top/test/system/test_security.py" -k log_in_again
+    run_at_size soak-browser BARNABAS_BROWSER=1 "$top/test/system/test_page.py" -k browser
     run_fuzzers $((quarter / 2))
     run_hostile "$quarter"
     run_sim $((quarter * 40))
@@ -426,19 +435,19 @@ run_soak() { # HOURS
     run_packages
 }
 
-[ "$what" = list ] || build_sanitized
+[ "$what" = list ] || part build_sanitized
 case $what in
 all)
-    start_beside hostile run_hostile 60 --seed 1
+    start_beside hostile part run_hostile 60 --seed 1
     hostile=$!
-    run_units
-    run_fuzzers 10
+    part run_units
+    part run_fuzzers 10
     take_back hostile $hostile
-    start_beside unhurried run_unhurried
+    start_beside unhurried part run_unhurried
     unhurried=$!
-    run_system "$@"
+    part run_system "$@"
     take_back unhurried $unhurried
-    run_threads
+    part run_threads
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
@@ -454,5 +463,6 @@ system) run_system "$@" ;;
 list) list_tests ;;
 esac
 [ "$what" = list ] && exit
+echo "It took $SECONDS s: $(sed 's/_/ /g; s/^\([0-9]*\) \(.*\)/\2 \1 s/' "$logs/times" | paste -sd, | sed 's/,/, /g')"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -183,6 +183,22 @@ static void refuse_post(struct http_answer *answer)
     http_say(answer, why, sizeof(why) - 1);
 }
 
+/* It tells more than figures: names of clients and groups, addresses, lines of the log. */
+static bool may_see_page(const struct exporter *e, const struct http_answer *answer)
+{
+    return e->config->barnabas_http_page_open || (e->users.count > 0 && e->tls != NULL) || http_is_from_here(answer);
+}
+
+static void answer_page(struct exporter *e, const struct http_request *request, struct http_answer *answer)
+{
+    if (may_see_page(e, answer))
+        page_answer(e->page, atomic_load(&e->monitor), request, answer);
+    else
+        http_say_text(answer, 403,
+                      "The page is for who comes from the broker's own machine, unless barnabas.http.users and "
+                      "barnabas.http.ssl.enable are set, or barnabas.http.page.open=true.");
+}
+
 static void exporter_answer(void *ctx, const struct http_listener *at, const struct http_request *request,
                             struct http_answer *answer)
 {
@@ -204,7 +220,7 @@ static void exporter_answer(void *ctx, const struct http_listener *at, const str
     } else if ((d = dialect_at(e, port, path)) != NULL) {
         answer_metrics(e, d, request, answer);
     } else if (page_is_at(path)) {
-        page_answer(e->page, atomic_load(&e->monitor), request, answer);
+        answer_page(e, request, answer);
     } else {
         http_say_text(answer, 404,
                       "Here are a page at /, and /status.json, /metrics, /jolokia, /livez, /readyz, /v1/ready, "

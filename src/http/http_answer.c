@@ -5,6 +5,7 @@
  */
 #include "http/http_answer.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -245,6 +246,24 @@ bool http_is_awaited(struct http_answer *a)
     struct pollfd fd = {.fd = a->transport->fd, .events = POLLRDHUP};
     a->broken |= poll(&fd, 1, 0) > 0;
     return !a->broken;
+}
+
+bool http_is_from_here(const struct http_answer *a)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer = {.any.sa_family = AF_UNSPEC};
+    socklen_t len = sizeof(peer);
+    enum { LOOPBACK = 127 }; /* 127.0.0.0/8 */
+    if (getpeername(a->transport->fd, &peer.any, &len) != 0)
+        return false;
+    if (peer.any.sa_family == AF_INET)
+        return ntohl(peer.v4.sin_addr.s_addr) >> 24 == LOOPBACK;
+    const struct in6_addr *v6 = &peer.v6.sin6_addr;
+    return peer.any.sa_family == AF_INET6 &&
+           (IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == LOOPBACK));
 }
 
 void http_say_text(struct http_answer *a, int status, const char *fmt, ...)

@@ -34,6 +34,8 @@ void http_header(struct http_answer *a, const char *name, const char *value);
 bool http_say(struct http_answer *a, const void *p, size_t len);
 /* For handlers that are at work for long before they say anything. False: as from http_say(). */
 bool http_is_awaited(struct http_answer *a);
+/* Whether it is for somebody on this machine. */
+bool http_is_from_here(const struct http_answer *a);
 /* Status, and a line of text. */
 void http_say_text(struct http_answer *a, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

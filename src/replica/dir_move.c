@@ -324,6 +324,18 @@ enum move_result partition_move_some(struct partition *p)
     return result;
 }
 
+bool partition_move_progress(struct partition *p, int64_t *done, int64_t *end)
+{
+    lock_take(&p->lock);
+    bool moves = p->future != NULL;
+    if (moves) {
+        *done = plog_end_offset(p->future);
+        *end = plog_end_offset(p->log);
+    }
+    lock_release(&p->lock);
+    return moves;
+}
+
 bool partition_moves_rest(const struct partition *p)
 {
     return throttle_is_spent(&p->manager->move_throttle, clock_mono_ms());

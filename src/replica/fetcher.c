@@ -20,7 +20,7 @@
 #include "replica/fetcher_internal.h"
 
 enum { STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
-enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20, LOOK_AT_STARTS_MS = 5000 };
+enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20, LOOK_AT_STARTS_MS = 5000, SAY_HOW_FAR_MS = 10000 };
 static void send_next(struct fetcher *f);
 
 /* ---- Versions: without negotiation, by inter.broker.protocol.version ---- */
@@ -274,14 +274,39 @@ static int16_t choose_fetch_version(struct fetcher *f)
 static void note_moved_starts(struct fetcher *f)
 {
     struct followed *x, *tmp;
-    int64_t now = clock_mono_ms();
     ensure(f->asking == ASK_NOTHING);
-    if (now - f->starts_seen < LOOK_AT_STARTS_MS)
-        return;
-    f->starts_seen = now;
     HASH_ITER (hh, f->all->by_partition, x, tmp)
         if (x->fetcher == f && x->in_session && plog_start_offset(partition_log(x->partition)) != x->sent_start)
             followed_mark_changed(x);
+}
+
+/* Of replicas that are new, or were away, as long as they take. */
+static void say_how_far(struct fetcher *f, int64_t now)
+{
+    struct followed *x, *tmp;
+    int32_t behind = 0;
+    int64_t missing = 0;
+    HASH_ITER (hh, f->all->by_partition, x, tmp) {
+        int64_t more = x->fetcher == f ? partition_behind(x->partition) : 0;
+        behind += more > 0;
+        missing += more;
+    }
+    if (behind > 0 && now - f->said_how_far < SAY_HOW_FAR_MS)
+        return;
+    f->said_how_far = now;
+    if (behind > 0)
+        log_info("%" PRId32 " of %" PRId32 " partitions are behind broker %" PRId32 ", by %" PRId64 " offsets in all",
+                 behind, f->partition_count, f->leader, missing);
+}
+
+static void look_at_all(struct fetcher *f)
+{
+    int64_t now = clock_mono_ms();
+    if (now - f->starts_seen < LOOK_AT_STARTS_MS)
+        return;
+    f->starts_seen = now;
+    note_moved_starts(f);
+    say_how_far(f, now);
 }
 
 static void send_fetch(struct fetcher *f)
@@ -290,7 +315,7 @@ static void send_fetch(struct fetcher *f)
     struct followed **changes;
     const struct broker_config *c = f->all->options.config;
     int16_t version = choose_fetch_version(f);
-    note_moved_starts(f);
+    look_at_all(f);
     int32_t count = take_changes(f, &changes);
     fetch_request_init(&q);
     q.replica_id = version < STATE_SINCE ? f->all->options.broker_id : -1;

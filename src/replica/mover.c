@@ -1,10 +1,12 @@
 #include "replica/mover.h"
 
+#include <inttypes.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/logger.h"
 
-enum { REST_MS = 100, LONGEST_REST_MS = 10000 };
+enum { REST_MS = 100, LONGEST_REST_MS = 10000, SAY_EACH_MS = 10000 };
 
 struct move {
     struct message wanted;
@@ -14,6 +16,7 @@ struct move {
     enum move_result result;
     bool running, again;         /* `again`: asked for while a step runs, which may not have seen why */
     int64_t rest_ms, rest_until; /* as long as something is in its way; 0: nothing is */
+    int64_t said_ms;             /* monotonic: when it was last said how far it is */
     struct move *prev, *next;
 };
 
@@ -48,6 +51,16 @@ static void move_rest(struct move *v)
     v->rest_until = clock_mono_ms() + v->rest_ms;
 }
 
+static void say_progress_of_move(struct move *v)
+{
+    int64_t now = clock_mono_ms(), done, end;
+    if (now - v->said_ms < SAY_EACH_MS || !partition_move_progress(v->partition, &done, &end))
+        return;
+    v->said_ms = now;
+    log_info("The move of %s-%" PRId32 " to another directory has come to offset %" PRId64 " of %" PRId64,
+             partition_topic(v->partition), partition_index(v->partition), done, end);
+}
+
 /* Behind the others. */
 static void step_done(struct message *msg)
 {
@@ -57,6 +70,8 @@ static void step_done(struct message *msg)
     m->running--;
     v->running = false;
     DL_DELETE(m->moves, v);
+    if (v->result == MOVE_GOES_ON)
+        say_progress_of_move(v);
     if (v->result != MOVE_RESTS || v->again)
         v->rest_ms = v->rest_until = 0;
     else
@@ -142,7 +157,7 @@ void mover_add(struct mover *m, struct partition *p)
 {
     struct move *v = xcalloc(1, sizeof(*v));
     partition_ref(p);
-    *v = (struct move){.wanted = {.deliver = mover_on_wanted}, .mover = m, .partition = p};
+    *v = (struct move){.wanted = {.deliver = mover_on_wanted}, .mover = m, .partition = p, .said_ms = clock_mono_ms()};
     loop_post(m->loop, &v->wanted);
 }
 

@@ -384,6 +384,14 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
     return error;
 }
 
+int64_t partition_behind(struct partition *p)
+{
+    lock_take(&p->lock);
+    int64_t missing = p->leads || p->stopped ? 0 : p->leader_high_watermark - plog_end_offset(p->log);
+    lock_release(&p->lock);
+    return MAX(missing, (int64_t)0);
+}
+
 void partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)
 {
     lock_take(&p->lock);

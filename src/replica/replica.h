@@ -91,6 +91,8 @@ enum move_result { MOVE_GOES_ON, MOVE_RESTS, MOVE_OVER, MOVE_FAILED };
  * the directories has, which ends it. It rests where anything else is in its way: another step may do better.
  */
 enum move_result partition_move_some(struct partition *p);
+/* The offsets to which it has come, and to which it is to come. False: it is over. */
+bool partition_move_progress(struct partition *p, int64_t *done, int64_t *end);
 bool partition_moves_rest(const struct partition *p); /* as what may be copied in a second is used up */
 
 /* ---- Orders of the controller. On a worker: they open and delete logs. One at a time, which is ensured. ---- */
@@ -237,6 +239,9 @@ struct partition_read {
     int32_t last_fetched_epoch;   /* of the record before `offset` in the reader's log; -1: not checked (KIP-595) */
     bool may_block;
 };
+
+/* How many offsets its follower here has not yet of those that its leader has called committed; 0 of a leader. */
+int64_t partition_behind(struct partition *p);
 
 /*
  * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there.

@@ -18,6 +18,7 @@
 enum {
     STEPS_AT_A_TIME = 16, /* of a pass, before the worker is let go */
     SMALLEST_CHUNK = 64 * 1024,
+    SAY_EACH_MS = 10000, /* how far a pass is */
 };
 
 /* Of the configuration. */
@@ -39,6 +40,7 @@ struct hand {
     int64_t wait_ms;         /* until it goes on */
     bool resting;            /* there are fewer threads now */
     int64_t began_ms;        /* the pass */
+    int64_t said_ms;         /* how far it is, or that it has begun; monotonic as well */
     struct plog *shown;      /* for those who look: the log, without a reference, and how far the pass is */
     int done_percent;        /* both under the cleaner's lock */
 };
@@ -157,7 +159,7 @@ static bool take_filthiest(struct hand *hand)
         if (best.log == NULL)
             return false;
         hand->pass = compaction_new(best.log, &s.limits, best.now);
-        hand->began_ms = clock_mono_ms();
+        hand->began_ms = hand->said_ms = clock_mono_ms();
         hand->log = best.log;
         if (hand->pass != NULL) {
             /* Gaps in what recovery looks at are taken for losses: compaction stays below that. */
@@ -201,6 +203,16 @@ static int64_t backoff_ms(struct cleaner *c)
     return MAX(current_settings(c).backoff_ms, (int64_t)1);
 }
 
+static void say_percent(struct hand *hand, int done_percent)
+{
+    int64_t now = clock_mono_ms();
+    if (now - hand->said_ms < SAY_EACH_MS)
+        return;
+    hand->said_ms = now;
+    log_info("Compacting %s-%" PRId32 ": %d %% of this pass is done", plog_topic(hand->log), plog_partition(hand->log),
+             done_percent);
+}
+
 /* Returns how long to wait before the next: without a descriptor the same would begin again at once, and end so. */
 static int64_t do_step(struct hand *hand)
 {
@@ -209,10 +221,13 @@ static int64_t do_step(struct hand *hand)
     enum compact_result result = compaction_step(hand->pass, &bytes);
     bool starved = result != COMPACT_MORE && result != COMPACT_DONE && file_ran_out();
     int64_t rest = throttle_ms(hand->cleaner, bytes);
-    if (result == COMPACT_MORE)
-        show(hand, hand->log, compaction_read(hand->pass).done_percent);
-    else
+    if (result == COMPACT_MORE) {
+        int percent = compaction_read(hand->pass).done_percent;
+        show(hand, hand->log, percent);
+        say_percent(hand, percent);
+    } else {
         end_pass(hand);
+    }
     return starved ? MAX(rest, backoff_ms(hand->cleaner)) : rest;
 }
 

@@ -28,7 +28,7 @@ class Progress:
 
     def __init__(self, config):
         self.config, self.files, self.tests, self.slow_turns = config, defaultdict(File), defaultdict(float), []
-        self.outcomes, self.failures = {}, []
+        self.outcomes, self.failures, self.skips = {}, [], defaultdict(int)
 
     def expect(self, ids):
         for i in ids:
@@ -47,6 +47,8 @@ class Progress:
             self.outcomes[report.nodeid] = report.outcome
         if report.failed:
             self.failures.append(report)
+        if report.skipped:
+            self.skips[str(report.longrepr[2])] += 1
         if report.when not in ("teardown", CRASH):
             return
         self.slow_turns += [(report.nodeid, line) for what, line in report.user_properties if what == "slow turn"]
@@ -68,6 +70,8 @@ class Progress:
         say(f"The slowest {SHOWN}:")
         for name, seconds in sorted(self.tests.items(), key=lambda item: -item[1])[:SHOWN]:
             say(f"{seconds:7.1f} s  {Path(name).name}")
+        for reason, count in sorted(self.skips.items()):
+            say(f"{count} not run: {reason}")
         if self.slow_turns:
             say("Loops that had no time for others:")
         for name, line in self.slow_turns:
@@ -82,10 +86,10 @@ class Progress:
 
 
 def keep_logs(item, report):
-    """What the test has left, and the logs of what still runs and is not its own, are in one folder."""
+    """What the test has left, and the logs of what is not its own and has said something since it began, are in one folder."""
     folder = item.funcargs.get("tmp_path") or Path(item.config._tmp_path_factory.mktemp(item.name[:30], numbered=True))
     for process in harness.Process.spawned:
-        if process.is_running() and folder not in process.log.parents and process.log.exists():
+        if folder not in process.log.parents and process.log.exists() and process.log.stat().st_mtime >= getattr(item, "began", 0):
             shutil.copy(process.log, folder / f"shared-{process.log.parent.name}-{process.log.name}")
     report.sections.append(("logs", f"The logs of the brokers are in {folder}"))
 
@@ -98,6 +102,8 @@ def note_slow_turns(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Of a test that has passed nothing is kept."""
+    if call.when == "setup":
+        item.began = call.start
     if call.when == "teardown" and "tmp_path" in item.funcargs:
         note_slow_turns(item)
     report = yield

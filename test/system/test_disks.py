@@ -528,6 +528,7 @@ def test_a_move_survives_a_restart(make_cluster, with_disks, tmp_path):  # noqa:
         brokers[0].start()
         wait_until(lambda: log_dirs(brokers[0])[target].get("t-0", (0, 0, 0))[0] >= size, "the copy to go on")
         assert futures(disks, 1 - home) == [name] and disks.where("t-0") == [home]
+    wait_until(lambda: "The move of t-0 to another directory has come to offset " in brokers[0].text(), "it to be told how far it is")
     set_rate(brokers, 1, None)
     wait_until(move.is_done, "the move")
     assert disks.where("t-0") == [1 - home] and futures(disks, 1 - home) == []

@@ -168,6 +168,7 @@ def test_how_far_a_reassignment_is(three, tmp_path):
 
     have, rate, left = map(float, wait_until(told, "the first bytes").groups())
     assert 0 < have < 6 and rate > 0 and abs((6 - have) * 1000 / rate - left) < 2 + left / 10
+    wait_until(lambda: re.search(r"1 of \d+ partitions are behind broker 1, by [1-9]\d* offsets in all", three[2].text()), "it to be told by the new replica, too")
     reassign(three, "--cancel", "--reassignment-json-file", plan)
 
 
