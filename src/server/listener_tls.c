@@ -60,6 +60,20 @@ static void tell_who_encrypts(const struct encryption *e)
         log_info("What listener %s sends is encrypted by the kernel, where that knows the suite", e->listener->name);
 }
 
+/* KIP-684: so that nobody has to show a certificate who did not before. */
+static void warn_of_client_auth(const struct broker_config *config, const struct listener *l)
+{
+    static const char key[] = "ssl.client.auth";
+    const char *set = config_raw(config, key);
+    if (set == NULL || strcmp(set, "none") == 0 || l->protocol != SECURITY_PROTOCOL_SASL_SSL ||
+        config_listener_has(config, l->name, key))
+        return;
+    log_warn(
+        "%s=%s does not count for listener %s, where clients log in by SASL: the same key with the listener's prefix "
+        "would",
+        key, set, l->name);
+}
+
 static bool make_encryption(const struct listener_tls *t, struct encryption *e, struct fail *fail)
 {
     const struct listener *l = e->listener;
@@ -68,6 +82,7 @@ static bool make_encryption(const struct listener_tls *t, struct encryption *e, 
     if (!tls_listener_start(t->config, l, &e->memory, &e->settings, &e->ends, fail))
         return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
     tell_who_encrypts(e);
+    warn_of_client_auth(t->config, l);
     return true;
 }
 

@@ -263,7 +263,8 @@ def test_tools_keep_to_the_versions_and_suites_that_are_named(make_broker, autho
 
 
 def test_tools_that_cannot_log_in_by_a_token_say_so(make_broker, authority, server_keys, tmp_path):
-    broker = protected(make_broker, "SASL_SSL", keys={**stores(server_keys, authority), **sasl_keys("SASL_SSL", between=False)})
+    broker = protected(make_broker, "SASL_SSL", keys={**stores(server_keys, authority), "ssl.client.auth": "required", **sasl_keys("SASL_SSL", between=False)})
+    assert "ssl.client.auth=required does not count for listener SASL_SSL" in broker.text()
     config = client_properties(tmp_path / "token.properties", authority, "id", "hmac")
     config.write_text(config.read_text().replace('password="hmac"', 'password="hmac" tokenauth="true"').replace("mechanism=PLAIN", "mechanism=SCRAM-SHA-256").replace("plain.Plain", "scram.Scram"))
     refused = tool("kafka-console-producer", "--bootstrap-server", broker.listener.bootstrap, "--producer.config", config, "--topic", "t", stdin="x\n")

@@ -26,10 +26,10 @@ PASSWORD = 'let \\"me\\" in'
 class LockedZooKeeper(ZooKeeper):
     """It speaks TLS at a port of its own, and asks who comes there for a certificate; it knows users at both."""
 
-    def __init__(self, folder, authority):
+    def __init__(self, folder, authority, **certificate):
         super().__init__(folder)
         self.authority, self.secure_port = authority, free_port()
-        self.store = authority.issue("zookeeper")
+        self.store = authority.issue("zookeeper", **certificate)
 
     def start(self):
         config, jaas = self.folder / "zoo.cfg", self.folder / "server.jaas"
@@ -258,6 +258,27 @@ def test_a_stranger_in_zookeepers_place_is_told_nothing(zookeeper, locked, autho
     broker = starting(zookeeper, tmp_path, **locked.tls(authority.issue("k"), other.certificate),
                       **{"zookeeper.connect": through_tls(zookeeper, locked), "zookeeper.connection.timeout.ms": "3000"})
     assert "do not agree on TLS: certificate refused" in refused(broker)
+
+
+def test_a_certificate_for_another_host_is_none(tmp_path):
+    """Unless it is not to be asked for whom it is, by a key or a property."""
+    authority = Authority(tmp_path / "ca")
+    zk = LockedZooKeeper(tmp_path / "ca", authority, hosts=("DNS:elsewhere.test",))
+    zk.start()
+    chroot = zk.chroot()
+    keys = {**zk.tls(authority.issue("k")), "zookeeper.connect": through_tls(chroot, zk)}
+
+    def start(name, env=None, **more):
+        (tmp_path / name).mkdir()
+        return starting(chroot, tmp_path / name, env, **{**keys, **more})
+    said = refused(start("strict", **{"zookeeper.connection.timeout.ms": "3000"}))
+    assert "do not agree on TLS: certificate refused" in said, said
+    off = "zookeeper.ssl.endpoint.identification.algorithm", "-Dzookeeper.ssl.hostnameVerification=false"
+    for broker in start("key", **{off[0]: ""}), start("property", {"KAFKA_OPTS": off[1]}):
+        broker.start()
+        assert broker.stop() == 0
+    chroot.close()
+    zk.stop()
 
 
 @pytest.mark.parametrize("keys, why", [
