@@ -11,7 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, Producer
 
@@ -303,40 +302,90 @@ def alter(broker, *what):
     return tool("kafka-configs", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-name", "0", *what)
 
 
+class Arrivals:
+    """Clients that come without a pause, each by a connection of its own, beside one that stays; none of them tries anything twice."""
+
+    def __init__(self, broker, authority):
+        self.broker, self.tls, self.over = broker, ssl.create_default_context(cafile=str(authority.certificate)), threading.Event()
+        self.common = {"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "ssl.ca.location": str(authority.certificate), "acks": "all", "retries": 0,
+                       "linger.ms": 0, "error_cb": self.complain}
+        self.stays, self.sent, self.complaints, self.rounds = Producer(self.common), [], [], {}
+
+    def __enter__(self):
+        self.threads = [threading.Thread(target=self.go_on, args=(work,)) for work in (self.by_library, self.by_hand)]
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+        self.stays = None  # or it would complain of the broker's end
+
+    def complain(self, what):
+        self.complaints.append(what)
+
+    def go_on(self, work):
+        self.rounds[work] = 0
+        while not self.over.is_set():
+            try:
+                work()
+            except Exception as e:
+                self.complain(e)
+            self.rounds[work] += 1
+
+    def by_library(self):
+        for producer in Producer(self.common), self.stays:
+            for _ in range(5):
+                self.sent.append(str(len(self.sent)))
+                producer.produce("t", self.sent[-1], on_delivery=lambda error, _: error and self.complain(error))
+            assert producer.flush(PATIENCE) == 0
+
+    def by_hand(self):
+        """A question for versions, which a library does not ask again when its handshake fails."""
+        with self.tls.wrap_socket(knock(self.broker), server_hostname="localhost") as s:
+            s.sendall(frame(18, 0))
+            assert read_frame(s)
+
+    def more(self):
+        """Until some have come that began after this was called."""
+        before = dict(self.rounds)
+        wait_until(lambda: all(self.rounds[work] >= before[work] + 2 for work in before), "more clients")
+
+
 @pytest.mark.parametrize("kind", [Barnabas, Apache])
 def test_key_stores_are_changed_while_records_come(make_broker, authority, server_keys, tmp_path, kind):
-    """By another file, and by the same one with other contents; but not to another name."""
+    """By another file, and by the same one with other contents; but not to another name. Of all who come meanwhile nobody is refused anything."""
     mine = tmp_path / "keys.pem"
     mine.write_text(server_keys.read_text())
     broker = protected(make_broker, "SSL", kind, keys=stores(mine, authority))
-    producer = confluent_kafka.Producer({"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "linger.ms": 1,
-                                         "ssl.ca.location": str(authority.certificate), "connections.max.idle.ms": 200})
-    failed = []
-
-    def work():
-        for i in range(200):
-            producer.produce("t", f"{len(serials)} {i}", on_delivery=lambda error, _: error and failed.append(error))
-            producer.poll(0.001)
-
+    produce(broker, "t", ["first"])
     key, serials = "listener.name.ssl.ssl.keystore.location", [shown_serial(broker)]
-    work()
-    second = authority.issue("second", "/CN=server")
-    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
-    wait_until(lambda: shown_serial(broker) not in serials, "another certificate")
-    serials.append(shown_serial(broker))
-    work()
-    second.write_text(authority.issue("third", "/CN=server").read_text())
-    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
-    wait_until(lambda: shown_serial(broker) not in serials, "what the file has now")
-    serials.append(shown_serial(broker))
-    work()
-    refused = alter(broker, "--add-config", f"{key}={authority.issue('stranger', '/CN=stranger')}")
-    assert refused.returncode == 1 and "DistinguishedName does not match" in refused.stdout + refused.stderr, refused
-    missing = alter(broker, "--add-config", f"{key}={tmp_path / 'nothing.pem'}")
-    assert missing.returncode == 1 and "Validation of dynamic config update of SSLFactory failed" in missing.stdout + missing.stderr, missing
-    assert shown_serial(broker) == serials[-1]
-    assert producer.flush(PATIENCE) == 0 and failed == []
-    assert len(set(consume(broker, "t"))) == 600  # one whose answer was lost is there twice
+    other = tmp_path / "other.pem"
+
+    def change(path, name):
+        path.write_text(authority.issue(name, "/CN=server").read_text())
+        assert alter(broker, "--add-config", f"{key}={path}").returncode == 0
+        wait_until(lambda: shown_serial(broker) not in serials, "the certificate that the file has now")
+        serials.append(shown_serial(broker))
+        arrivals.more()
+
+    with Arrivals(broker, authority) as arrivals:
+        wait_until(lambda: len(arrivals.rounds) == 2, "the clients")
+        arrivals.more()
+        change(other, "second")
+        change(other, "third")
+        refused = alter(broker, "--add-config", f"{key}={authority.issue('stranger', '/CN=stranger')}")
+        assert refused.returncode == 1 and "DistinguishedName does not match" in refused.stdout + refused.stderr, refused
+        missing = alter(broker, "--add-config", f"{key}={tmp_path / 'nothing.pem'}")
+        assert missing.returncode == 1 and "Validation of dynamic config update of SSLFactory failed" in missing.stdout + missing.stderr, missing
+        assert shown_serial(broker) == serials[-1]
+        arrivals.more()
+        for i in range(2):
+            change((mine, other)[i % 2], f"later-{i}")
+    assert arrivals.complaints == []
+    assert sorted(consume(broker, "t")) == sorted(["first", *arrivals.sent])
 
 
 def test_a_key_store_on_a_disk_that_hangs_holds_up_nobody(make_broker, zookeeper, authority, server_keys, tmp_path):
