@@ -1,5 +1,6 @@
 """Encrypted and authenticated listeners: real clients, and brokers among themselves."""
 
+import json
 import os
 import re
 import signal
@@ -113,6 +114,51 @@ def test_tls_with_certificates_of_clients(make_broker, authority, server_keys, c
 def test_tls_between_brokers(make_broker, authority, server_keys, kinds):
     keys = {**stores(server_keys, authority), "security.inter.broker.protocol": "SSL"}
     check_replication(protected_pair(make_broker, "SSL", kinds, keys))
+
+
+def by_certificates(make_broker, authority, kinds, supers, **more):
+    """Two brokers that only know each other by certificates, of which each broker says whom it trusts with everything."""
+    names = ["/CN=server", "/C=DE/O=Ex, Inc/CN=server"]
+    keys = [authority.issue(f"among-{i}", name) for i, name in enumerate(names)]
+
+    def settings(broker):
+        i = int(broker.properties["broker.id"])
+        return {**stores(keys[i], authority), "security.inter.broker.protocol": "SSL", "listener.name.ssl.ssl.client.auth": "required",
+                "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": ";".join(["User:ANONYMOUS", *supers[i]]).replace("\\", "\\\\")}
+
+    def make(kind, **own):
+        listener = Listener("SSL")
+        broker = make_broker(kind=kind, each=lambda b: {**listener.settings(b), **settings(b)}, **own, **more)
+        broker.listener = listener
+        return broker
+    return make_pair(kinds, make)
+
+
+FIRST, SECOND = "User:CN=server", "User:CN=server,O=Ex\\, Inc,C=DE"
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
+def test_brokers_know_each_other_by_certificates(make_broker, authority, kinds):
+    check_replication(by_certificates(make_broker, authority, kinds, [[FIRST, SECOND]] * 2))
+
+
+def in_sync(broker, topic):
+    """The replicas in sync of each partition, as that broker knows them."""
+    topics = json.loads(kcat(broker, "-L", "-J", "-t", topic))["topics"]
+    return {p["partition"]: sorted(r["id"] for r in p["isrs"]) for p in topics[0]["partitions"]}
+
+
+def test_a_broker_replicates_by_what_its_certificate_may_do(make_broker, authority):
+    """The second does not get what the first leads, to which its certificate is nobody, until an ACL says who that is; the other way round all goes well."""
+    first, second = by_certificates(make_broker, authority, (Barnabas, Barnabas), [[FIRST], [FIRST, SECOND]], replica_lag_time_max_ms=2000)
+    made = tool("kafka-topics", "--bootstrap-server", first.bootstrap, "--create", "--topic", "t", "--replica-assignment", "0:1,1:0")
+    assert made.returncode == 0, made
+    wait_until(lambda: in_sync(first, "t") == {0: [0], 1: [0, 1]}, "the first to give the second up")
+    assert f"Principal = {SECOND} is Denied Operation = ClusterAction from host = 127.0.0.1 on resource = Cluster:LITERAL:kafka-cluster for request = Fetch" in first.text()
+    allowed = tool("kafka-acls", "--bootstrap-server", first.bootstrap, "--add", "--allow-principal", SECOND, "--cluster", "--operation", "ClusterAction")
+    assert allowed.returncode == 0, allowed
+    wait_until(lambda: in_sync(first, "t") == {0: [0, 1], 1: [0, 1]}, "the second to be in sync")
+    check_replication([first, second])
 
 
 # ---- SASL ----
