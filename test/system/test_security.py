@@ -335,6 +335,54 @@ def test_passwords_may_stand_somewhere_else(make_broker, authority, server_keys,
     check_tools(broker, mine, env={**os.environ, "ALICE": "alice"})
 
 
+# ---- JAAS files ----
+
+MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+
+def section(name, **options):
+    """As operators write them."""
+    lines = "".join(f'\n    {k}="{v}"' for k, v in options.items())
+    return f"// of {name}\n{name} {{\n  {MODULE} required{lines};\n}};\n"
+
+
+def users_of_a_broker(alices):
+    among = f"{alices} too"
+    return {"username": "admin", "password": among, "user_admin": among, "user_alice": alices}
+
+
+def by_jaas(path, *sections):
+    """The environment by which a broker or a tool finds that file; Java's own machine is told by another variable than our scripts."""
+    path.write_text("".join(sections))
+    option = f"-Djava.security.auth.login.config={path}"
+    return {"KAFKA_OPTS": f"-Xmx256m {option}", "JAVA_TOOL_OPTIONS": option}
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "listener"])
+def test_who_logs_in_stands_in_jaas_files(make_broker, authority, tmp_path, kind, own):
+    """And nowhere else: users, and how a broker comes to another; a listener's own section goes before the one that all share. Tools have one, too."""
+    keys = {"sasl.enabled.mechanisms": "PLAIN", "security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "PLAIN"}
+    sections = [section("KafkaServer", **users_of_a_broker("a,b=c of all"))]
+    if own:
+        sections.append(section("sasl_plaintext.KafkaServer", **users_of_a_broker("a,b=c of one")))
+    right, wrong = ("a,b=c of one", "a,b=c of all") if own else ("a,b=c of all", "a,b=c of one")
+    broker = protected(make_broker, "SASL_PLAINTEXT", kind, keys, start=False)
+    broker.env.update(by_jaas(tmp_path / "server.jaas", *sections))
+    broker.start()
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n")
+    check_tools(broker, config, {**os.environ, **by_jaas(tmp_path / "alice.jaas", section("KafkaServer", **users_of_a_broker("x")), section("KafkaClient", username="alice", password=right))})
+    for env, said in ((by_jaas(tmp_path / "wrong.jaas", section("KafkaClient", username="alice", password=wrong)), "Authentication failed: Invalid username or password"),
+                      (by_jaas(tmp_path / "none.jaas", section("KafkaServer", username="alice", password=right)), "Could not find a 'KafkaClient' entry in the JAAS configuration"),
+                      ({}, "Could not find a 'KafkaClient' entry in the JAAS configuration. System property 'java.security.auth.login.config' is not set")):
+        for name, option, more in (("kafka-topics", "--command-config", ["--list"]), ("kafka-console-producer", "--producer.config", ["--topic", "by-tools"]),
+                                   ("kafka-console-consumer", "--consumer.config", ["--topic", "by-tools", "--from-beginning", "--max-messages", "2"])):
+            refused = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, config, *more, stdin="x\n", env={**os.environ, **env})
+            assert refused.returncode == 1 and said in refused.stdout + refused.stderr, refused
+            assert right not in refused.stdout + refused.stderr
+
+
 # ---- Stores that change while a broker runs ----
 
 
