@@ -1,6 +1,7 @@
 """Encrypted and authenticated listeners: real clients, and brokers among themselves."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -10,8 +11,10 @@ import struct
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
+import kafka
 import pytest
 from confluent_kafka import Consumer, Producer
 
@@ -646,6 +649,32 @@ def test_clients_log_in_again(make_broker, authority, tmp_path):
     # A busy machine may bring librdkafka, which logs in anew a fifth of a second before the end, too late for it; not each time.
     assert len(complaints) <= 1 and all("Disconnected" in c for c in complaints), complaints
     assert "Failed authentication" not in broker.text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_clients_that_cannot_log_in_again_come_anew(make_broker, authority, caplog, kind):
+    """One that knows nothing of KIP-368 is cut off when its time is over. It finds its way back, and nothing is lost on it, nor there twice."""
+    caplog.set_level(logging.INFO, "kafka.conn")
+    broker = protected(make_broker, "SASL_PLAINTEXT", kind, {**sasl_keys("SASL_PLAINTEXT", between=False), "connections.max.reauth.ms": 1500})
+    produce(broker, "t", ["first"])
+    common = {"bootstrap_servers": broker.listener.bootstrap, "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_plain_username": "alice",
+              "sasl_plain_password": "a,b=c", "api_version": (2, 5)}
+    sent, got = ["first"], []
+
+    def go_on():
+        """Until the connections by which both have their records have been made anew three times."""
+        sent.append(str(len(sent)))
+        producer.send("t", sent[-1].encode()).get(PATIENCE)
+        return is_read() and sum(bool(re.search("node_id=0 .*Authenticated as alice", r.getMessage())) for r in caplog.records) >= 8
+
+    def is_read():
+        got.extend(r.value.decode() for records in consumer.poll(10).values() for r in records)
+        return len(got) >= len(sent)
+    with closing(kafka.KafkaProducer(**common, acks="all", retries=100, max_in_flight_requests_per_connection=1)) as producer, \
+            closing(kafka.KafkaConsumer("t", **common, auto_offset_reset="earliest", group_id="g")) as consumer:
+        wait_until(go_on, "both to have come anew several times")
+    assert got == sent == consume(broker, "t")
 
 
 @pytest.mark.long
