@@ -268,6 +268,7 @@ def write_rights(zookeeper, visitors, users={}):
 ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
 DENY, ALLOW = 2, 3
 READ, WRITE, DESCRIBE = 3, 4, 8
+DENIED = 29  # TOPIC_AUTHORIZATION_FAILED
 
 
 def entry(name="t", kind=2, pattern=LITERAL, principal="User:x", host="*", operation=READ, permission=ALLOW):
@@ -586,6 +587,66 @@ def test_brokers_of_both_kinds_follow_each_other(mixed):
             assert visitor.get("DeleteAcls", 3, {"Filters": [matching("shared", 2)]})["FilterResults"][0]["ErrorCode"] == 0
             assert listed(writer, "shared") == set()
             wait_until(lambda: listed(reader, "shared") == set(), "what the other one has taken away")
+
+
+def by_request(broker):
+    """Adds an entry, or takes it away again, by a broker."""
+    def alter(made, added):
+        with Visitor(broker, ADMIN) as admin:
+            if added:
+                assert admin.get("CreateAcls", 3, {"Creations": [made]})["Results"][0]["ErrorCode"] == 0
+            else:
+                (result,) = admin.get("DeleteAcls", 3, {"Filters": [matching(made["ResourceName"], 2, made["ResourcePatternType"], made["Principal"], made["Host"])]})["FilterResults"]
+                assert result["ErrorCode"] == 0 and len(result["MatchingAcls"]) == 1
+    return alter
+
+
+def by_hand(zookeeper):
+    """The same in ZooKeeper, as those do that go by no broker; nobody else has entries in these lists."""
+    def alter(made, added):
+        name, prefixed, allowed = made["ResourceName"], made["ResourcePatternType"] == PREFIXED, made["PermissionType"] == ALLOW
+        path = f"/kafka-acl-extended/prefixed/Topic/{name}" if prefixed else f"/kafka-acl/Topic/{name}"
+        if added:
+            zookeeper.client.create(path, acls((made["Principal"], "Allow" if allowed else "Deny", "Read", made["Host"])))
+        else:
+            zookeeper.client.delete(path)
+        if prefixed:
+            notice = json.dumps({"version": 1, "resourceType": "TOPIC", "name": name, "patternType": "PREFIXED"})
+            zookeeper.client.create("/kafka-acl-extended-changes/acl_changes_", notice.encode(), sequence=True)
+        else:
+            notify(zookeeper, "TOPIC", name)
+    return alter
+
+
+@pytest.mark.parametrize("writer", ["Apache", "barnabas", "ZooKeeper"])
+def test_what_is_written_anywhere_is_in_force_everywhere(make_broker, zookeeper, writer):
+    """On three brokers, by whether a stranger may read: permissions and a denial, by name and by prefix, that come and go."""
+    write_rights(zookeeper, {})
+    brokers = [make_broker(kind, f"data-{i}", **AUTHORIZER, **{"broker.id": i}) for i, kind in enumerate((Apache, Barnabas, Barnabas))]
+    alter = {"Apache": by_request(brokers[0]), "barnabas": by_request(brokers[1]), "ZooKeeper": by_hand(zookeeper)}[writer]
+    with Visitor(brokers[0], ADMIN) as admin:
+        admin.make_topics("secret")
+    strangers = [Visitor(b, STRANGER) for b in brokers]
+
+    def errors():
+        """What reading costs the stranger on each; only one of them leads the partition, but what somebody may do comes first."""
+        return [s.get("Fetch", 11, fetch("secret", wait=0))["Responses"][0]["Partitions"][0]["ErrorCode"] for s in strangers]
+
+    def change(made, added, allowed):
+        alter(made, added)
+        wait_until(lambda: [e != DENIED for e in errors()] == [allowed] * 3, f"{made}, {added}", 10)
+
+    literal, prefix = entry("secret", host=STRANGER, principal="User:ANONYMOUS"), entry("sec", host=STRANGER, principal="User:*", pattern=PREFIXED)
+    denial = {**literal, "PermissionType": DENY}
+    wait_until(lambda: errors() == [DENIED] * 3, "the topic on all of them")
+    for made in literal, prefix:
+        change(made, True, True)
+        change(made, False, False)
+    change(prefix, True, True)
+    change(denial, True, False)
+    change(denial, False, True)
+    for s in strangers:
+        s.close()
 
 
 def test_no_acl_is_lost_when_several_are_added_at_once(mixed):

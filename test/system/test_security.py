@@ -1,5 +1,7 @@
 """Encrypted and authenticated listeners: real clients, and brokers among themselves."""
 
+import json
+import logging
 import os
 import re
 import signal
@@ -9,9 +11,10 @@ import struct
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
-import confluent_kafka
+import kafka
 import pytest
 from confluent_kafka import Consumer, Producer
 
@@ -114,6 +117,51 @@ def test_tls_with_certificates_of_clients(make_broker, authority, server_keys, c
 def test_tls_between_brokers(make_broker, authority, server_keys, kinds):
     keys = {**stores(server_keys, authority), "security.inter.broker.protocol": "SSL"}
     check_replication(protected_pair(make_broker, "SSL", kinds, keys))
+
+
+def by_certificates(make_broker, authority, kinds, supers, **more):
+    """Two brokers that only know each other by certificates, of which each broker says whom it trusts with everything."""
+    names = ["/CN=server", "/C=DE/O=Ex, Inc/CN=server"]
+    keys = [authority.issue(f"among-{i}", name) for i, name in enumerate(names)]
+
+    def settings(broker):
+        i = int(broker.properties["broker.id"])
+        return {**stores(keys[i], authority), "security.inter.broker.protocol": "SSL", "listener.name.ssl.ssl.client.auth": "required",
+                "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": ";".join(["User:ANONYMOUS", *supers[i]]).replace("\\", "\\\\")}
+
+    def make(kind, **own):
+        listener = Listener("SSL")
+        broker = make_broker(kind=kind, each=lambda b: {**listener.settings(b), **settings(b)}, **own, **more)
+        broker.listener = listener
+        return broker
+    return make_pair(kinds, make)
+
+
+FIRST, SECOND = "User:CN=server", "User:CN=server,O=Ex\\, Inc,C=DE"
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
+def test_brokers_know_each_other_by_certificates(make_broker, authority, kinds):
+    check_replication(by_certificates(make_broker, authority, kinds, [[FIRST, SECOND]] * 2))
+
+
+def in_sync(broker, topic):
+    """The replicas in sync of each partition, as that broker knows them."""
+    topics = json.loads(kcat(broker, "-L", "-J", "-t", topic))["topics"]
+    return {p["partition"]: sorted(r["id"] for r in p["isrs"]) for p in topics[0]["partitions"]}
+
+
+def test_a_broker_replicates_by_what_its_certificate_may_do(make_broker, authority):
+    """The second does not get what the first leads, to which its certificate is nobody, until an ACL says who that is; the other way round all goes well."""
+    first, second = by_certificates(make_broker, authority, (Barnabas, Barnabas), [[FIRST], [FIRST, SECOND]], replica_lag_time_max_ms=2000)
+    made = tool("kafka-topics", "--bootstrap-server", first.bootstrap, "--create", "--topic", "t", "--replica-assignment", "0:1,1:0")
+    assert made.returncode == 0, made
+    wait_until(lambda: in_sync(first, "t") == {0: [0], 1: [0, 1]}, "the first to give the second up")
+    assert f"Principal = {SECOND} is Denied Operation = ClusterAction from host = 127.0.0.1 on resource = Cluster:LITERAL:kafka-cluster for request = Fetch" in first.text()
+    allowed = tool("kafka-acls", "--bootstrap-server", first.bootstrap, "--add", "--allow-principal", SECOND, "--cluster", "--operation", "ClusterAction")
+    assert allowed.returncode == 0, allowed
+    wait_until(lambda: in_sync(first, "t") == {0: [0, 1], 1: [0, 1]}, "the second to be in sync")
+    check_replication([first, second])
 
 
 # ---- SASL ----
@@ -291,6 +339,54 @@ def test_passwords_may_stand_somewhere_else(make_broker, authority, server_keys,
     check_tools(broker, mine, env={**os.environ, "ALICE": "alice"})
 
 
+# ---- JAAS files ----
+
+MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+
+def section(name, **options):
+    """As operators write them."""
+    lines = "".join(f'\n    {k}="{v}"' for k, v in options.items())
+    return f"// of {name}\n{name} {{\n  {MODULE} required{lines};\n}};\n"
+
+
+def users_of_a_broker(alices):
+    among = f"{alices} too"
+    return {"username": "admin", "password": among, "user_admin": among, "user_alice": alices}
+
+
+def by_jaas(path, *sections):
+    """The environment by which a broker or a tool finds that file; Java's own machine is told by another variable than our scripts."""
+    path.write_text("".join(sections))
+    option = f"-Djava.security.auth.login.config={path}"
+    return {"KAFKA_OPTS": f"-Xmx256m {option}", "JAVA_TOOL_OPTIONS": option}
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "listener"])
+def test_who_logs_in_stands_in_jaas_files(make_broker, authority, tmp_path, kind, own):
+    """And nowhere else: users, and how a broker comes to another; a listener's own section goes before the one that all share. Tools have one, too."""
+    keys = {"sasl.enabled.mechanisms": "PLAIN", "security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "PLAIN"}
+    sections = [section("KafkaServer", **users_of_a_broker("a,b=c of all"))]
+    if own:
+        sections.append(section("sasl_plaintext.KafkaServer", **users_of_a_broker("a,b=c of one")))
+    right, wrong = ("a,b=c of one", "a,b=c of all") if own else ("a,b=c of all", "a,b=c of one")
+    broker = protected(make_broker, "SASL_PLAINTEXT", kind, keys, start=False)
+    broker.env.update(by_jaas(tmp_path / "server.jaas", *sections))
+    broker.start()
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n")
+    check_tools(broker, config, {**os.environ, **by_jaas(tmp_path / "alice.jaas", section("KafkaServer", **users_of_a_broker("x")), section("KafkaClient", username="alice", password=right))})
+    for env, said in ((by_jaas(tmp_path / "wrong.jaas", section("KafkaClient", username="alice", password=wrong)), "Authentication failed: Invalid username or password"),
+                      (by_jaas(tmp_path / "none.jaas", section("KafkaServer", username="alice", password=right)), "Could not find a 'KafkaClient' entry in the JAAS configuration"),
+                      ({}, "Could not find a 'KafkaClient' entry in the JAAS configuration. System property 'java.security.auth.login.config' is not set")):
+        for name, option, more in (("kafka-topics", "--command-config", ["--list"]), ("kafka-console-producer", "--producer.config", ["--topic", "by-tools"]),
+                                   ("kafka-console-consumer", "--consumer.config", ["--topic", "by-tools", "--from-beginning", "--max-messages", "2"])):
+            refused = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, config, *more, stdin="x\n", env={**os.environ, **env})
+            assert refused.returncode == 1 and said in refused.stdout + refused.stderr, refused
+            assert right not in refused.stdout + refused.stderr
+
+
 # ---- Stores that change while a broker runs ----
 
 
@@ -304,40 +400,90 @@ def alter(broker, *what):
     return tool("kafka-configs", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-name", "0", *what)
 
 
+class Arrivals:
+    """Clients that come without a pause, each by a connection of its own, beside one that stays; none of them tries anything twice."""
+
+    def __init__(self, broker, authority):
+        self.broker, self.tls, self.over = broker, ssl.create_default_context(cafile=str(authority.certificate)), threading.Event()
+        self.common = {"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "ssl.ca.location": str(authority.certificate), "acks": "all", "retries": 0,
+                       "linger.ms": 0, "error_cb": self.complain}
+        self.stays, self.sent, self.complaints, self.rounds = Producer(self.common), [], [], {}
+
+    def __enter__(self):
+        self.threads = [threading.Thread(target=self.go_on, args=(work,)) for work in (self.by_library, self.by_hand)]
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+        self.stays = None  # or it would complain of the broker's end
+
+    def complain(self, what):
+        self.complaints.append(what)
+
+    def go_on(self, work):
+        self.rounds[work] = 0
+        while not self.over.is_set():
+            try:
+                work()
+            except Exception as e:
+                self.complain(e)
+            self.rounds[work] += 1
+
+    def by_library(self):
+        for producer in Producer(self.common), self.stays:
+            for _ in range(5):
+                self.sent.append(str(len(self.sent)))
+                producer.produce("t", self.sent[-1], on_delivery=lambda error, _: error and self.complain(error))
+            assert producer.flush(PATIENCE) == 0
+
+    def by_hand(self):
+        """A question for versions, which a library does not ask again when its handshake fails."""
+        with self.tls.wrap_socket(knock(self.broker), server_hostname="localhost") as s:
+            s.sendall(frame(18, 0))
+            assert read_frame(s)
+
+    def more(self):
+        """Until some have come that began after this was called."""
+        before = dict(self.rounds)
+        wait_until(lambda: all(self.rounds[work] >= before[work] + 2 for work in before), "more clients")
+
+
 @pytest.mark.parametrize("kind", [Barnabas, Apache])
 def test_key_stores_are_changed_while_records_come(make_broker, authority, server_keys, tmp_path, kind):
-    """By another file, and by the same one with other contents; but not to another name."""
+    """By another file, and by the same one with other contents; but not to another name. Of all who come meanwhile nobody is refused anything."""
     mine = tmp_path / "keys.pem"
     mine.write_text(server_keys.read_text())
     broker = protected(make_broker, "SSL", kind, keys=stores(mine, authority))
-    producer = confluent_kafka.Producer({"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "linger.ms": 1,
-                                         "ssl.ca.location": str(authority.certificate), "connections.max.idle.ms": 200})
-    failed = []
-
-    def work():
-        for i in range(200):
-            producer.produce("t", f"{len(serials)} {i}", on_delivery=lambda error, _: error and failed.append(error))
-            producer.poll(0.001)
-
+    produce(broker, "t", ["first"])
     key, serials = "listener.name.ssl.ssl.keystore.location", [shown_serial(broker)]
-    work()
-    second = authority.issue("second", "/CN=server")
-    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
-    wait_until(lambda: shown_serial(broker) not in serials, "another certificate")
-    serials.append(shown_serial(broker))
-    work()
-    second.write_text(authority.issue("third", "/CN=server").read_text())
-    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
-    wait_until(lambda: shown_serial(broker) not in serials, "what the file has now")
-    serials.append(shown_serial(broker))
-    work()
-    refused = alter(broker, "--add-config", f"{key}={authority.issue('stranger', '/CN=stranger')}")
-    assert refused.returncode == 1 and "DistinguishedName does not match" in refused.stdout + refused.stderr, refused
-    missing = alter(broker, "--add-config", f"{key}={tmp_path / 'nothing.pem'}")
-    assert missing.returncode == 1 and "Validation of dynamic config update of SSLFactory failed" in missing.stdout + missing.stderr, missing
-    assert shown_serial(broker) == serials[-1]
-    assert producer.flush(PATIENCE) == 0 and failed == []
-    assert len(set(consume(broker, "t"))) == 600  # one whose answer was lost is there twice
+    other = tmp_path / "other.pem"
+
+    def change(path, name):
+        path.write_text(authority.issue(name, "/CN=server").read_text())
+        assert alter(broker, "--add-config", f"{key}={path}").returncode == 0
+        wait_until(lambda: shown_serial(broker) not in serials, "the certificate that the file has now")
+        serials.append(shown_serial(broker))
+        arrivals.more()
+
+    with Arrivals(broker, authority) as arrivals:
+        wait_until(lambda: len(arrivals.rounds) == 2, "the clients")
+        arrivals.more()
+        change(other, "second")
+        change(other, "third")
+        refused = alter(broker, "--add-config", f"{key}={authority.issue('stranger', '/CN=stranger')}")
+        assert refused.returncode == 1 and "DistinguishedName does not match" in refused.stdout + refused.stderr, refused
+        missing = alter(broker, "--add-config", f"{key}={tmp_path / 'nothing.pem'}")
+        assert missing.returncode == 1 and "Validation of dynamic config update of SSLFactory failed" in missing.stdout + missing.stderr, missing
+        assert shown_serial(broker) == serials[-1]
+        arrivals.more()
+        for i in range(2):
+            change((mine, other)[i % 2], f"later-{i}")
+    assert arrivals.complaints == []
+    assert sorted(consume(broker, "t")) == sorted(["first", *arrivals.sent])
 
 
 def test_a_key_store_on_a_disk_that_hangs_holds_up_nobody(make_broker, zookeeper, authority, server_keys, tmp_path):
@@ -504,6 +650,32 @@ def test_clients_log_in_again(make_broker, authority, tmp_path):
     # A busy machine may bring librdkafka, which logs in anew a fifth of a second before the end, too late for it; not each time.
     assert len(complaints) <= 1 and all("Disconnected" in c for c in complaints), complaints
     assert "Failed authentication" not in broker.text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_clients_that_cannot_log_in_again_come_anew(make_broker, authority, caplog, kind):
+    """One that knows nothing of KIP-368 is cut off when its time is over. It finds its way back, and nothing is lost on it, nor there twice."""
+    caplog.set_level(logging.INFO, "kafka.conn")
+    broker = protected(make_broker, "SASL_PLAINTEXT", kind, {**sasl_keys("SASL_PLAINTEXT", between=False), "connections.max.reauth.ms": 1500})
+    produce(broker, "t", ["first"])
+    common = {"bootstrap_servers": broker.listener.bootstrap, "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_plain_username": "alice",
+              "sasl_plain_password": "a,b=c", "api_version": (2, 5)}
+    sent, got = ["first"], []
+
+    def go_on():
+        """Until the connections by which both have their records have been made anew three times."""
+        sent.append(str(len(sent)))
+        producer.send("t", sent[-1].encode()).get(PATIENCE)
+        return is_read() and sum(bool(re.search("node_id=0 .*Authenticated as alice", r.getMessage())) for r in caplog.records) >= 8
+
+    def is_read():
+        got.extend(r.value.decode() for records in consumer.poll(10).values() for r in records)
+        return len(got) >= len(sent)
+    with closing(kafka.KafkaProducer(**common, acks="all", retries=100, max_in_flight_requests_per_connection=1)) as producer, \
+            closing(kafka.KafkaConsumer("t", **common, auto_offset_reset="earliest", group_id="g")) as consumer:
+        wait_until(go_on, "both to have come anew several times")
+    assert got == sent == consume(broker, "t")
 
 
 @pytest.mark.long
