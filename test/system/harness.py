@@ -216,6 +216,7 @@ class Broker(Process):
             "group.initial.rebalance.delay.ms": "0",
             "zookeeper.session.timeout.ms": str(self.session_timeout),
             "zookeeper.connection.timeout.ms": "60000",  # without it, as long as a session
+            "controlled.shutdown.retry.backoff.ms": "500",  # the last one of several finds nobody who takes over
         }
         self.properties.update({k.replace("_", "."): str(v) for k, v in properties.items()})
 
@@ -237,7 +238,7 @@ class Broker(Process):
         assert self.is_running(), f"the broker has ended:\n{self.text()[-3000:]}"
         if not accepts(self.port):
             return False  # kcat would wait a second before it tries again
-        out = kcat(self, "-L", check=False)
+        out = kcat(self, "-L", "-m", 2, check=False)  # which asks no more of one that is not that far yet
         return "(controller)" in out
 
     def restart(self):
