@@ -36,6 +36,7 @@ struct shared_lock {
 /* ---- Ranks ---- */
 
 extern _Thread_local uint64_t lock_ranks_held; /* by this thread, a bit each */
+_Static_assert(LOCK_RANK_COUNT <= 64, "each rank has a bit");
 
 static inline void lock_rank_take(enum lock_rank rank)
 {

@@ -13,15 +13,6 @@
 /* Null when the name is fine, else why it is not. */
 struct str topic_name_problem(struct arena *a, struct str name);
 
-/*
- * Kafka's placement of replicas: the leader of each partition is the next broker, its followers shifted
- * by a step that grows each round; racks alternate where brokers have one (KIP-36). `start` -1: at
- * random. Returns an error with a message, or fills `out` with partitions `first` to `first + count - 1`.
- */
-enum kafka_error replicas_place(struct arena *a, const struct registration *brokers, int32_t broker_count,
-                                int32_t count, int32_t factor, int32_t start, int32_t first, struct int_list *out,
-                                struct str *message);
-
 struct topic_request {
     struct str name;
     int32_t partitions;      /* -1: num.partitions; of partitions_create(): the new total */

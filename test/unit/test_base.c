@@ -1,6 +1,10 @@
 /* The small things that everything stands on. */
 #include "test.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -513,6 +517,31 @@ static void lines_below_the_level_are_not_made(void **state)
     assert_int_equal(made, 1);
 }
 
+/* Whether a process of its own that takes these ends as an invariant of ours is broken. */
+static bool ends_with_locks(enum lock_rank first, enum lock_rank second)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct lock a = LOCK_INITIALIZER(first), b = LOCK_INITIALIZER(second);
+        signal(SIGABRT, SIG_DFL); /* cmocka's own goes on with the next test */
+        lock_take(&a);
+        lock_take(&b);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void locks_are_taken_in_their_turn(void **state)
+{
+    (void)state;
+    assert_false(ends_with_locks(RANK_PARTITION, RANK_LOG));
+    assert_true(ends_with_locks(RANK_LOG, RANK_PARTITION));
+    assert_true(ends_with_locks(RANK_LOG, RANK_LOG)); /* of two of one kind neither comes first */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +560,7 @@ int main(void)
         cmocka_unit_test(workers_are_resized_while_they_work),
         cmocka_unit_test(a_loop_that_was_held_up_hears_messages_before_timers),
         cmocka_unit_test(who_gives_way_has_the_lock_after_who_waits),
+        cmocka_unit_test(locks_are_taken_in_their_turn),
         cmocka_unit_test(settings_are_replaced_as_a_whole), /* before any is set */
         cmocka_unit_test(loggers_follow_the_one_above),
         cmocka_unit_test(apaches_loggers_are_above_those_of_files),

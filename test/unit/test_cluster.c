@@ -7,6 +7,7 @@
 #include "cluster/zk.h"
 #include "cluster/zk_frames_internal.h"
 #include "controller/admin.h"
+#include "controller/placement.h"
 #include "security/password_encoder.h"
 
 static struct arena arena;
@@ -464,6 +465,18 @@ static void racks_get_one_replica_each(void **state)
     assert_int_equal(replicas_place(&arena, brokers, 6, 12, 3, 0, 0, out, &message), ERR_INVALID_REPLICATION_FACTOR);
 }
 
+static void what_is_added_is_placed_on_from_what_is_there(void **state)
+{
+    (void)state;
+    struct registration three[] = {{.id = 1}, {.id = 2}, {.id = 3}};
+    static const int32_t placed[][2] = {{3, 2}, {1, 3}, {2, 3}};
+    struct int_list out[3];
+    struct str message = STR_NULL;
+    assert_int_equal(replicas_place(&arena, three, 3, 3, 2, 1, 1, out, &message), ERR_NONE);
+    for (int i = 0; i < 3; i++)
+        assert_true(out[i].n == 2 && out[i].v[0] == placed[i][0] && out[i].v[1] == placed[i][1]);
+}
+
 static void too_many_replicas_are_refused(void **state)
 {
     (void)state;
@@ -696,6 +709,7 @@ int main(void)
         CASE(what_an_older_connection_delivers_is_late),
         CASE(replicas_spread_as_in_kafka),
         CASE(racks_get_one_replica_each),
+        CASE(what_is_added_is_placed_on_from_what_is_there),
         CASE(too_many_replicas_are_refused),
         CASE(topic_names_are_checked),
     };

@@ -4,6 +4,7 @@
 #include "cluster/config_watch.h"
 #include "cluster/view.h"
 #include "controller/admin.h"
+#include "controller/placement.h"
 
 static int orders_of(const struct fixture *f, int32_t broker, const char *topic, int32_t partition)
 {

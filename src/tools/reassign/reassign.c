@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "controller/admin.h"
+#include "controller/placement.h"
 #include "tools/kit/ask.h"
 #include "tools/kit/tool.h"
 
