@@ -221,8 +221,24 @@ class Visitor(Teller):
 
 
 USERS = {f"guest-{address[-1]}": address for address in VISITORS}  # who log in, with the rights of an address
-LOGIN = {"sasl.enabled.mechanisms": "PLAIN", "listener.name.sasl_plaintext.plain.sasl.jaas.config":
-         "org.apache.kafka.common.security.plain.PlainLoginModule required" + "".join(f' user_{user}="password"' for user in USERS) + ";"}
+
+
+def with_logins(broker, users):
+    """Its settings with a listener more, for them."""
+    broker.login_port = free_port()
+    return {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:{broker.login_port}", "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config":
+            "org.apache.kafka.common.security.plain.PlainLoginModule required" + "".join(f' user_{user}="password"' for user in users) + ";"}
+
+
+def log_in(broker, user):
+    """Their connection."""
+    token = f"\0{user}\0password".encode()
+    sock = socket.create_connection(("127.0.0.1", broker.login_port), PATIENCE)
+    sock.sendall(frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", len(token)) + token))
+    for _ in "handshake", "token":
+        assert read_frame(sock)[4:6] == b"\0\0"
+    return sock
 
 
 class Guest(Visitor):
@@ -238,16 +254,9 @@ class Guest(Visitor):
         x = super().plain(x, name)
         return x.replace(str(self.broker.login_port), "PORT") if isinstance(x, str) else x
 
-    def log_in(self):
-        token = f"\0{self.user}\0password".encode()
-        self.sock = socket.create_connection(("127.0.0.1", self.broker.login_port), PATIENCE)
-        self.sock.sendall(frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", len(token)) + token))
-        for _ in "handshake", "token":
-            assert read_frame(self.sock)[4:6] == b"\0\0"
-
     def send(self, *args, **kw):
         if self.sock is None:
-            self.log_in()
+            self.sock = log_in(self.broker, self.user)
         super().send(*args, **kw)
 
 
@@ -381,8 +390,7 @@ def pair(ensemble, tmp_path_factory):
         write_rights(chroot, VISITORS, USERS)
         broker = kind(chroot, folder / "data", folder / "broker.log", {
             **AUTHORIZER, "auto.create.topics.enable": "false", "offsets.topic.num.partitions": 1, "transaction.state.log.num.partitions": 1, "log.cleaner.enable": "false"})
-        broker.login_port = free_port()
-        broker.properties.update({**LOGIN, "log.retention.ms": -1, "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:{broker.login_port}"})
+        broker.properties.update({**with_logins(broker, USERS), "log.retention.ms": -1})
         broker.start()
         made.append(broker)
         admin = Visitor(broker, ADMIN)
