@@ -5,14 +5,18 @@ import signal
 import socket
 import ssl
 import struct
+import time
 
 import confluent_kafka
 import pytest
+from batches import make_batch
 from certificates import Authority
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import connect, frame, free_port, read_frame, wait_until
+from harness import connect, frame, free_port, produce, read_frame, receive, wait_until
+from messages import SCHEMAS, Asker, errors_in, read_response
 from test_exporter import jolokia, samples, scrape, told  # noqa: F401 (a fixture)
 from test_fetch import Fetcher
+from test_slow_peers import BIG, fetch_all, fill, lazy
 
 TOPICS = "kafka_server_brokertopicmetrics_"
 REQUESTS = "kafka_network_requestmetrics_"
@@ -202,3 +206,77 @@ def test_connections_are_told_apart_by_their_ciphers(make_broker, tmp_path, vers
             ("kafka_server_socket_server_metrics_connections_tls_info", (("cipher", cipher), ("listener", "SSL"), ("networkProcessor", "0"), ("protocol", protocol))): 2,
             ("barnabas_tls_cipher_connections", (("cipher", cipher), ("listener", "SSL"), ("loop", "0"), ("protocol", protocol))): 2}
     wait_until(lambda: found() == {}, "the end of both")
+
+
+# ---- In which phase of a request time counts ----
+
+PHASES = ["RequestQueueTimeMs", "LocalTimeMs", "RemoteTimeMs", "ResponseQueueTimeMs", "ResponseSendTimeMs", "TotalTimeMs"]
+HOLD = 2  # seconds
+
+
+def spent(port, request):
+    """Milliseconds in each phase, of all such requests together, and how many were answered."""
+    beans = jolokia(port, body=[{"type": "read", "mbean": f"kafka.network:type=RequestMetrics,name={phase},request={request}"} for phase in PHASES])
+    found = {phase: bean["value"]["Count"] * bean["value"]["Mean"] for phase, bean in zip(PHASES, beans)}
+    return found, beans[-1]["value"]["Count"]
+
+
+def waiting(port, operation):
+    return jolokia(port, f"read/kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize,delayedOperation={operation}/Value")["value"]
+
+
+def check_phase(port, request, phase, ask, is_held, release):
+    """What a request is held up for counts there, and nothing of it anywhere else: all phases together are no longer than it was under way."""
+    (before, count), begun = spent(port, request), time.monotonic()
+    ask()
+    wait_until(is_held, "what holds it up")
+    held_since = time.monotonic()
+    time.sleep(HOLD)
+    held = 1000 * (time.monotonic() - held_since)
+    release()
+    wait_until(lambda: spent(port, request)[1] == count + 1, "the count of it")
+    under_way = 1000 * (time.monotonic() - begun)
+    now, _ = spent(port, request)
+    more = {p: now[p] - before[p] for p in PHASES}
+    total = more.pop("TotalTimeMs")
+    rounding = len(PHASES)
+    assert abs(sum(more.values()) - total) <= rounding, (more, total)
+    assert 0.9 * held < more[phase] <= total + rounding and total <= under_way + 1, (more, total, held, under_way)
+
+
+def test_waiting_for_a_follower_is_remote_time(make_broker):
+    port, patient = free_port(), {"zookeeper.session.timeout.ms": 30000, "controlled.shutdown.enable": "false"}
+    brokers = [make_broker(data=f"data-{i}", **{"broker.id": i, **patient, "barnabas.http.listeners": f"METRICS://127.0.0.1:{port}" if i == 0 else ""}) for i in range(2)]
+    admin = AdminClient({"bootstrap.servers": brokers[0].bootstrap})
+    admin.create_topics([NewTopic("t", 1, replica_assignment=[[0, 1]])])["t"].result()
+    wait_until(lambda: len(admin.list_topics("t").topics["t"].partitions[0].isrs) == 2, "both to be in sync")
+    with Asker(brokers[0]) as asker:
+        brokers[1].process.send_signal(signal.SIGSTOP)
+        try:
+            check_phase(port, "Produce", "RemoteTimeMs",
+                        lambda: asker.send(SCHEMAS["Produce"].key, 9, {"Acks": -1, "TimeoutMs": 60000, "TopicData": [{"Name": "t", "PartitionData": [{"Index": 0, "Records": make_batch()}]}]}),
+                        lambda: waiting(port, "Produce") == 1, lambda: brokers[1].process.send_signal(signal.SIGCONT))
+        finally:
+            brokers[1].process.send_signal(signal.SIGCONT)
+        assert errors_in(read_response(SCHEMAS["Produce"].key, 9, asker.receive())[1]) == {0}
+
+
+def test_waiting_for_records_is_remote_time(told):  # noqa: F811
+    create(told, "t", 1)
+    with Asker(told) as asker:
+        wanted = [{"Topic": "t", "Partitions": [{"Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1 << 20}]}]
+        check_phase(told.http, "FetchConsumer", "RemoteTimeMs",
+                    lambda: asker.send(SCHEMAS["Fetch"].key, 11, {"ReplicaId": -1, "MaxWaitMs": 60000, "MinBytes": 1, "MaxBytes": 1 << 20, "SessionEpoch": -1, "Topics": wanted}),
+                    lambda: waiting(told.http, "Fetch") == 1, lambda: produce(told, "t", ["x"]))
+        assert isinstance(asker.receive(), bytes)
+
+
+def test_who_does_not_read_makes_sending_long(told):  # noqa: F811
+    fill(told)
+    peer, sizes = lazy(told, "big", asks=False), []
+
+    def is_sent():
+        sizes.append(struct.unpack(">i", receive(peer, 4))[0])
+        return sizes[0] > BIG
+    check_phase(told.http, "FetchConsumer", "ResponseSendTimeMs", lambda: peer.sendall(fetch_all("big")), is_sent, lambda: receive(peer, sizes[0]))
+    peer.close()
