@@ -437,3 +437,22 @@ def test_counts_are_those_of_apaches_brokers(counting):
     assert our_copies == their_copies
     assert of_leader["BytesInPerSec"] == of_leader["ReplicationBytesOutPerSec"] == of_follower["ReplicationBytesInPerSec"] == size
     assert of_leader["MessagesInPerSec"] == 55 and of_follower["MessagesInPerSec"] == of_leader["BytesOutPerSec"] == 0
+
+
+def odd_requests():
+    yield put("records to be had", several(3), "t")
+    yield put("without an answer", several(3), acks=0)
+    yield put("no keys where there have to be some", several(2), "keyed")
+    yield put("offsets that do not follow each other", make_batch([make_record(0), make_record(5)]))
+    for version in range(3):
+        yield put("another format", make_batch(magic=3), version=version)
+        yield put("nothing", b"", version=version)
+    yield get("another isolation", isolation=2)
+    yield get("a size below zero", size=-1)
+    yield get("a size of all below zero", max_size=-1)
+
+
+def test_what_is_odd_counts_as_by_apaches_broker(counting):
+    found = {kind: count_each(broker, odd_requests()) for kind, (broker,), *_ in counting(1)}
+    lines = differing(found[Apache], found[Barnabas])
+    assert not lines, "\n" + "\n".join(lines)
