@@ -212,7 +212,7 @@ class Visitor(Teller):
         x = super().plain(x, name)
         if isinstance(x, str):  # Apache's shows the whole request there, as it is in memory
             return re.sub(r"Request Request\(.*\) is not authorized", "Cluster authorization failed", x)
-        return sorted(x, key=repr) if name in ("Acls", "MatchingAcls", "Resources") else x
+        return sorted(x, key=repr) if isinstance(x, list) and name in ("Acls", "MatchingAcls", "Resources") else x
 
     def send(self, *args, **kw):
         if self.sock is None:
@@ -221,8 +221,26 @@ class Visitor(Teller):
 
 
 USERS = {f"guest-{address[-1]}": address for address in VISITORS}  # who log in, with the rights of an address
-LOGIN = {"sasl.enabled.mechanisms": "PLAIN", "listener.name.sasl_plaintext.plain.sasl.jaas.config":
-         "org.apache.kafka.common.security.plain.PlainLoginModule required" + "".join(f' user_{user}="password"' for user in USERS) + ";"}
+SUPER = "super"  # who logs in, and may everything
+EVERYBODY = [*VISITORS, *USERS, SUPER]
+
+
+def with_logins(broker, users):
+    """Its settings with a listener more, for them."""
+    broker.login_port = free_port()
+    return {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:{broker.login_port}", "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config":
+            "org.apache.kafka.common.security.plain.PlainLoginModule required" + "".join(f' user_{user}="password"' for user in users) + ";"}
+
+
+def log_in(broker, user):
+    """Their connection."""
+    token = f"\0{user}\0password".encode()
+    sock = socket.create_connection(("127.0.0.1", broker.login_port), PATIENCE)
+    sock.sendall(frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", len(token)) + token))
+    for _ in "handshake", "token":
+        assert read_frame(sock)[4:6] == b"\0\0"
+    return sock
 
 
 class Guest(Visitor):
@@ -238,17 +256,25 @@ class Guest(Visitor):
         x = super().plain(x, name)
         return x.replace(str(self.broker.login_port), "PORT") if isinstance(x, str) else x
 
-    def log_in(self):
-        token = f"\0{self.user}\0password".encode()
-        self.sock = socket.create_connection(("127.0.0.1", self.broker.login_port), PATIENCE)
-        self.sock.sendall(frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", len(token)) + token))
-        for _ in "handshake", "token":
-            assert read_frame(self.sock)[4:6] == b"\0\0"
-
     def send(self, *args, **kw):
         if self.sock is None:
-            self.log_in()
+            self.sock = log_in(self.broker, self.user)
         super().send(*args, **kw)
+
+
+def of_their_own(who):
+    """The name of somebody's topic and group, which they take away if they may: nobody else asks for them."""
+    return f"own-{who}"
+
+
+def list_of_their_own(who):
+    """The name of a topic that there is not, but rights for it, which are taken away in the same way."""
+    return f"list-{who}"
+
+
+def with_own(rights, who):
+    """What somebody may do with "secret" and "g1", they may do with their own."""
+    return {**rights, **{(kind, of_their_own(who)): rights.get((kind, name), []) for kind, name in ((TOPIC, "secret"), (GROUP, "g1"))}}
 
 
 def write_rights(zookeeper, visitors, users={}):
@@ -256,13 +282,14 @@ def write_rights(zookeeper, visitors, users={}):
     zookeeper.client.ensure_path("/")
     lists = {k: [("User:ANONYMOUS", "Allow", o, ADMIN) for o in v] for k, v in EVERYTHING.items()}
     for address, rights in visitors.items():
-        for key, given in rights.items():
+        for key, given in with_own(rights, address).items():
             lists.setdefault(key, []).extend(("User:ANONYMOUS", permission, o, address) for permission, o in given)
     for user, address in users.items():
-        for key, given in visitors[address].items():
-            lists[key].extend((f"User:{user}", permission, o) for permission, o in given)
+        for key, given in with_own(visitors[address], user).items():
+            lists.setdefault(key, []).extend((f"User:{user}", permission, o) for permission, o in given)
     for (kind, name), entries in lists.items():
-        zookeeper.client.create(f"/kafka-acl/{kind}/{name}", acls(*entries), makepath=True)
+        if entries:
+            zookeeper.client.create(f"/kafka-acl/{kind}/{name}", acls(*entries), makepath=True)
 
 
 ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
@@ -285,8 +312,8 @@ IN_TRANSACTION = make_batch(attributes=TRANSACTIONAL, producer=5, epoch=0, seque
 BOTH = "secret", "nosuch"
 
 
-def questions(secret):
-    """Everything that needs a permission; `secret`: the topic's id. What changes nothing but for who may, and not for who comes next."""
+def questions(secret, who, own):
+    """Everything that needs a permission; `secret` and `own` are ids of topics. What changes nothing but for who may, and not for who comes next."""
     yield "Metadata", {"Topics": None, "IncludeTopicAuthorizedOperations": 1, "IncludeClusterAuthorizedOperations": 1}
     yield "Metadata", {"Topics": [{"Name": t} for t in BOTH], "AllowAutoTopicCreation": 0, "IncludeTopicAuthorizedOperations": 1}
     yield "Metadata", {"Topics": [{"Name": None, "TopicId": t} for t in (secret, b"n" * 16)], "IncludeTopicAuthorizedOperations": 1}
@@ -343,6 +370,9 @@ def questions(secret):
     yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
     yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}, {"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
     yield "DeleteTopics", {"TimeoutMs": 5000, "TopicNames": ["nosuch"], "Topics": [{"Name": "nosuch"}, {"Name": None, "TopicId": b"n" * 16}]}
+    yield "DeleteTopics", {"TimeoutMs": 5000, "Topics": [{"Name": None, "TopicId": own}]}
+    yield "DeleteTopics", {"TimeoutMs": 5000, "TopicNames": [of_their_own(who)], "Topics": [{"Name": of_their_own(who)}]}
+    yield "DeleteGroups", {"GroupsNames": [of_their_own(who)]}
     for operation in "AlterConfigs", "IncrementalAlterConfigs":  # a password, which nobody can keep here: who may not is not told so
         yield operation, {"Resources": [{"ResourceType": 4, "ResourceName": "0", "Configs": [{"Name": "listener.name.none.ssl.key.password", "Value": "x"}]}], "ValidateOnly": 0}
     yield "DescribeLogDirs", {"Topics": None}
@@ -362,6 +392,8 @@ def questions(secret):
     yield "CreateAcls", {"Creations": [entry("")]}
     yield "DescribeAcls", matching("nosuch")
     yield "DeleteAcls", {"Filters": [matching("nosuch")]}
+    yield "CreateAcls", {"Creations": [entry(list_of_their_own(who))]}
+    yield "DeleteAcls", {"Filters": [matching(list_of_their_own(who))]}
     yield "DescribeUserScramCredentials", {"Users": [{"Name": "nosuch"}]}
     yield "AlterUserScramCredentials", {"Deletions": [{"Name": "nosuch", "Mechanism": 1}]}
     yield "DescribeClientQuotas", {"Components": [{"EntityType": "user", "MatchType": 0, "Match": "nosuch"}], "Strict": False}
@@ -380,21 +412,22 @@ def pair(ensemble, tmp_path_factory):
     for kind in Apache, Barnabas:
         folder, chroot = tmp_path_factory.mktemp(kind.__name__), ensemble.chroot()
         write_rights(chroot, VISITORS, USERS)
+        for who in EVERYBODY:
+            chroot.client.create(f"/kafka-acl/Topic/{list_of_their_own(who)}", acls(("User:y", "Allow", "Read")))
         broker = kind(chroot, folder / "data", folder / "broker.log", {
-            **AUTHORIZER, "auto.create.topics.enable": "false", "offsets.topic.num.partitions": 1, "transaction.state.log.num.partitions": 1, "log.cleaner.enable": "false"})
-        broker.login_port = free_port()
-        broker.properties.update({**LOGIN, "log.retention.ms": -1, "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:{broker.login_port}"})
+            **AUTHORIZER, "super.users": f"User:{SUPER}", "auto.create.topics.enable": "false", "offsets.topic.num.partitions": 1, "transaction.state.log.num.partitions": 1, "log.cleaner.enable": "false"})
+        broker.properties.update({**with_logins(broker, [*USERS, SUPER]), "log.retention.ms": -1})
         broker.start()
         made.append(broker)
         admin = Visitor(broker, ADMIN)
-        admin.make_topics("secret", partitions=1)
+        admin.make_topics("secret", *map(of_their_own, EVERYBODY), partitions=1)
         for group in 0, 1:
             wait_until(lambda: admin.get("FindCoordinator", 2, {"Key": "x", "KeyType": group})["ErrorCode"] == 0, "a coordinator")
         admin.until_served("OffsetFetch", 7, {"GroupId": "x", "Topics": None})
         admin.until_served("InitProducerId", 4, {"TransactionalId": "other", "TransactionTimeoutMs": 1000})
-        for group in "g1", "g2":
+        for group in "g1", "g2", *map(of_their_own, EVERYBODY):
             admin.until_served("OffsetCommit", 7, {"GroupId": group, "Topics": [{"Name": "secret", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 1}]}]})
-        broker.secret = admin.topic_id("secret")
+        broker.ids = {t["Name"]: t["TopicId"] for t in admin.get("Metadata", 12, {"Topics": None})["Topics"]}
         broker.cluster = admin.get("DescribeCluster", 0)["ClusterId"]
         admin.close()
     yield made
@@ -412,9 +445,19 @@ def versions_of(api):
     return range(FROM.get(api, low), UNTIL.get(api, high) + 1)
 
 
+def visitor_of(broker, who):
+    visitor = Visitor(broker, who) if who in VISITORS else Guest(broker, who)
+    visitor.ids.update({id: f"the id of {name}" for name, id in broker.ids.items()})
+    return visitor
+
+
+def questions_of(broker, who):
+    return questions(broker.ids["secret"], who, broker.ids[of_their_own(who)])
+
+
 def answers_to(broker, who):
-    told = Guest(broker, who) if who in USERS else Visitor(broker, who)
-    for api, tree in questions(broker.secret):
+    told = visitor_of(broker, who)
+    for api, tree in questions_of(broker, who):
         for version in versions_of(api):
             told.ask(f"{tree}", api, version, tree)
     told.close()
@@ -424,12 +467,12 @@ def answers_to(broker, who):
 def test_every_api_is_among_the_questions(pair):
     with Visitor(pair[1], STRANGER) as visitor:
         advertised = {APIS[api["ApiKey"]].name for api in visitor.get("ApiVersions", 3, {"ClientSoftwareName": "x", "ClientSoftwareVersion": "1"})["ApiKeys"]}
-    asked = {api for api, _ in questions(b"n" * 16)} | {"ApiVersions", "SaslHandshake", "SaslAuthenticate"}
+    asked = {api for api, _ in questions(b"n" * 16, "", b"n" * 16)} | {"ApiVersions", "SaslHandshake", "SaslAuthenticate"}
     assert advertised - asked == set(), "questions() asks none of these"
     assert asked - advertised == set(), "the broker serves none of these"
 
 
-@pytest.mark.parametrize("who", [*VISITORS, *USERS])
+@pytest.mark.parametrize("who", EVERYBODY)
 def test_each_api_answers_what_apache_answers(pair, who):
     answers, threads = {}, []
     for broker in pair:
@@ -455,8 +498,8 @@ def is_audited_alike(api, tree):
 
 def audit_of(broker, address):
     """Each question in its newest version, and what the log has of it for the audit, in no order."""
-    told, found = Visitor(broker, address), []
-    for api, tree in (q for q in questions(broker.secret) if versions_of(q[0]) and is_audited_alike(*q)):
+    told, found = visitor_of(broker, address), []
+    for api, tree in (q for q in questions_of(broker, address) if versions_of(q[0]) and is_audited_alike(*q)):
         before = len(broker.text())
         told.ask("", api, versions_of(api)[-1], tree)
         said = [line for line in broker.text()[before:].splitlines() if f"from host = {address} " in line and "Principal = " in line]

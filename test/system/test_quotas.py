@@ -11,6 +11,7 @@ import pytest
 from batches import make_batch, make_record
 from harness import PATIENCE, Apache, Barnabas, read_frame, wait_until
 from messages import APIS, CLOSED, SCHEMAS, Asker
+from test_acls import log_in, with_logins
 from test_kafka_configs import in_any_order, ours, said, theirs
 
 NONE, NOT_LEADER, THROTTLING_QUOTA_EXCEEDED = 0, 6, 89
@@ -210,26 +211,63 @@ def test_other_settings_of_a_user_stay(broker, zookeeper):
 # ---- Pauses ----
 
 
+class User(Client):
+    """One that logs in."""
+
+    def __init__(self, broker, user, id):
+        super().__init__(broker, id)
+        self.user = user
+
+    def send(self, *args, **kw):
+        if self.sock is None:
+            self.sock = log_in(self.broker, self.user)
+        super().send(*args, **kw)
+
+
+# The weakest first, with somebody for whom all that came before counts, too, and of whom nothing was counted together with what this one limits.
+LEVELS = [
+    ({"client": DEFAULT}, 5000, ("bob", "b")),
+    ({"client": "a"}, 3000, ("bob", "a")),
+    ({"user": DEFAULT}, 7000, ("bob", "a")),
+    ({"user": DEFAULT, "client": DEFAULT}, 2000, ("bob", "a")),
+    ({"user": DEFAULT, "client": "a"}, 8000, ("carol", "a")),
+    ({"user": "alice"}, 4000, ("alice", "a")),
+    ({"user": "alice", "client": DEFAULT}, 9000, ("alice", "a")),
+    ({"user": "alice", "client": "b"}, 6000, ("alice", "b")),
+]
+
+
+def pauses_by_level(broker):
+    """(user, client, what is told who sends 100000 bytes, what is told who gets them), with one limit more each time."""
+    told, size = [], 100000
+    create_topic(broker)
+    with Client(broker, "writer") as writer:
+        writer.produce(size)
+    for i, (parts, rate, who) in enumerate(LEVELS):
+        limit(broker, parts, producer_byte_rate=rate, consumer_byte_rate=rate)
+        probe = f"probe-{i}"
+        limit(broker, {"user": "dave", "client": probe}, producer_byte_rate=1)
+
+        def is_limited():
+            with User(broker, "dave", probe) as c:  # another connection each time: it may have to pause
+                return c.produce(200) > 0
+        wait_until(is_limited, "the limits to count")  # which they do in the order that they were set in
+        with User(broker, *who) as sender, User(broker, *who) as receiver:
+            told.append((*who, sender.produce(size, version=3 + i % 7), receiver.fetch(version=4 + i)["ThrottleTimeMs"]))
+    return told
+
+
 @pytest.mark.long
-def test_who_sends_too_much_is_told_the_same_as_by_apache(borrow):
-    """All of these are anonymous. The first request says which limit counts: nothing was sent before."""
+def test_who_sends_or_gets_too_much_is_told_the_same_as_by_apache(make_broker, ensemble):
+    """At each level of precedence. The first request says which limit counts: nothing was sent before."""
     told = {}
     for kind in Apache, Barnabas:
-        broker = borrow(kind)
-        create_topic(broker)
-        limits = [({"client": "a"}, 1000), ({"client": DEFAULT}, 2000), ({"user": "ANONYMOUS", "client": "b"}, 3000), ({"user": DEFAULT, "client": "a"}, 4000)]
-        told[kind] = said = []
-        for parts, rate in limits:
-            limit(broker, parts, producer_byte_rate=rate)
-        with Client(broker, "probe") as probe:
-            wait_until(lambda: probe.produce(40000) > 0, "the limits to count")
-        for client, version in ("a", 3), ("b", 9), ("other", 8):
-            with Client(broker, client) as c:
-                said.append(c.produce(50000, version=version))
-        for parts, _ in limits:
-            limit(broker, parts, producer_byte_rate=None)
+        broker = make_broker(kind=kind, data=kind.__name__, each=lambda b: with_logins(b, ["alice", "bob", "carol", "dave"]), zookeeper_connect=ensemble.chroot().connect)
+        told[kind] = pauses_by_level(broker)
     assert told[Barnabas] == told[Apache]
-    assert sorted(told[Apache], key=lambda ms: -ms) == [told[Apache][i] for i in (2, 1, 0)] and min(told[Apache]) > 0
+    for (*_, sent, got), (_, rate, _) in zip(told[Apache], LEVELS):
+        without_heads = (100000 / rate - 10) * 1000
+        assert without_heads < sent < without_heads + 100 and without_heads < got < without_heads + 100
 
 
 @pytest.fixture

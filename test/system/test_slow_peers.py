@@ -26,13 +26,14 @@ def fetch_all(topic):
     return frame(FETCH, 4, o.data)
 
 
-def lazy(broker, topic):
-    """A peer that asks for much and has little room for it."""
+def lazy(broker, topic, asks=True):
+    """A peer that asks for much, or will, and has little room for it."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.settimeout(PATIENCE)
     sock.connect(("127.0.0.1", broker.port))
-    sock.sendall(fetch_all(topic))
+    if asks:
+        sock.sendall(fetch_all(topic))
     return sock
 
 
