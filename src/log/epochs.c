@@ -26,12 +26,17 @@ bool epochs_read(const char *path, struct epochs *out, bool *complete)
     return lines_read(path, epochs_line, out, complete);
 }
 
+void epochs_put(struct strbuf *out, const struct epochs *e)
+{
+    lines_begin(out, e->n);
+    for (size_t i = 0; i < e->n; i++)
+        strbuf_printf(out, "%" PRId32 " %" PRId64 "\n", e->v[i].epoch, e->v[i].start_offset);
+}
+
 bool epochs_write(const char *path, const struct epochs *e)
 {
     struct strbuf text = {0};
-    lines_begin(&text, e->n);
-    for (size_t i = 0; i < e->n; i++)
-        strbuf_printf(&text, "%" PRId32 " %" PRId64 "\n", e->v[i].epoch, e->v[i].start_offset);
+    epochs_put(&text, e);
     bool ok = file_replace(path, text.p, text.len);
     strbuf_deinit(&text);
     return ok;

@@ -18,6 +18,7 @@ struct epochs {
 /* False when the file cannot be read. Unless `complete`, they are not to be relied on: where one is missing, the one
  * before seems to go on. */
 bool epochs_read(const char *path, struct epochs *out, bool *complete) NODISCARD;
+void epochs_put(struct strbuf *out, const struct epochs *e); /* as the file has them */
 bool epochs_write(const char *path, const struct epochs *e) NODISCARD;
 void epochs_free(struct epochs *e);
 /* True if it changed. Entries that the new one contradicts are dropped. */

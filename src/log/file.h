@@ -60,6 +60,8 @@ bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
 enum file_result file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
 bool file_replace(const char *path, const void *data, size_t len) NODISCARD;
+/* The same by steps: on the disk under that name, which is not the one that counts yet. */
+bool file_write_aside(const char *path, const void *data, size_t len) NODISCARD;
 
 enum file_result file_look(const char *path) NODISCARD; /* whether there is anything by that name */
 /*

@@ -20,7 +20,7 @@ enum file_result file_load(const char *path, struct strbuf *out)
     return n >= 0 ? FILE_FOUND : FILE_FAILED;
 }
 
-static bool write_and_sync(const char *path, const void *data, size_t len)
+bool file_write_aside(const char *path, const void *data, size_t len)
 {
     int fd = file_open(path, true);
     bool ok = fd >= 0 && file_truncate(fd, 0, path) && file_write_at(fd, data, len, 0, path) && file_sync(fd, path);
@@ -35,7 +35,7 @@ bool file_replace(const char *path, const void *data, size_t len)
     char *slash = strrchr(dir, '/');
     ensure(slash != NULL);
     *slash = '\0';
-    bool ok = write_and_sync(tmp, data, len) && file_rename(tmp, path) && dir_sync(dir);
+    bool ok = file_write_aside(tmp, data, len) && file_rename(tmp, path) && dir_sync(dir);
     free(tmp);
     free(dir);
     return ok;

@@ -285,6 +285,7 @@ bool plog_write_epochs(struct plog *log)
     ensure(lock_is_held(&log->lock));
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
+    log->epoch_changes++;
     log->epochs_unsaved = !epochs_write(path, &log->epochs);
     return !log->epochs_unsaved;
 }
@@ -316,8 +317,10 @@ void plog_note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
     ensure(offset >= 0);
-    if (epoch >= 0 && epochs_assign(&log->epochs, epoch, offset))
+    if (epoch >= 0 && epochs_assign(&log->epochs, epoch, offset)) {
         log->epochs_unsaved = true;
+        log->epoch_changes++;
+    }
 }
 
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)

@@ -112,6 +112,72 @@ static bool sync_listed(const struct flush_list *list, const struct plog_home *h
     return ok && (!list->new_names || dir_sync(list->dir));
 }
 
+/* What a flush saves of leader epochs, and where; `path` NULL: nothing. */
+struct epochs_copy {
+    char *path, *aside, *dir;
+    struct strbuf text;
+    int64_t changes;
+};
+
+static void copy_epochs(struct plog *log, struct epochs_copy *out)
+{
+    *out = (struct epochs_copy){0};
+    lock_take(&log->lock);
+    if (log->epochs_unsaved && !log->epochs_saving && plog_is_writable(log)) {
+        out->dir = xstrdup(log->path);
+        out->path = xasprintf("%s/leader-epoch-checkpoint", log->path);
+        out->aside = xasprintf("%s.flush.tmp", out->path);
+        out->changes = log->epoch_changes;
+        epochs_put(&out->text, &log->epochs);
+        log->epochs_saving = true;
+    }
+    lock_release(&log->lock);
+}
+
+static bool is_as_copied(const struct plog *log, const struct epochs_copy *copy)
+{
+    ensure(lock_is_held(&log->lock));
+    return log->epoch_changes == copy->changes && strcmp(log->path, copy->dir) == 0;
+}
+
+/* Only the renaming with the lock: what was written since with it held must not be taken back. */
+static bool put_epochs_in_place(struct plog *log, const struct epochs_copy *copy, bool *in_place)
+{
+    lock_take(&log->lock);
+    *in_place = is_as_copied(log, copy);
+    bool ok = !*in_place || file_rename(copy->aside, copy->path);
+    lock_release(&log->lock);
+    return ok;
+}
+
+/*
+ * The checkpoint of leader epochs: waiting for the disk with the lock held would hold up those who append. Whatever
+ * changes meanwhile is left to who comes next, and to who moves the recovery point.
+ */
+static bool save_epochs_beside(struct plog *log)
+{
+    struct epochs_copy copy;
+    bool in_place = false;
+    copy_epochs(log, &copy);
+    if (copy.path == NULL)
+        return true;
+    bool ok = file_write_aside(copy.aside, copy.text.p, copy.text.len) && put_epochs_in_place(log, &copy, &in_place) &&
+              (!in_place || dir_sync(copy.dir));
+    if (!in_place)
+        file_remove(copy.aside);
+    lock_take(&log->lock);
+    ensure(log->epochs_saving);
+    log->epochs_saving = false;
+    if (ok && in_place && is_as_copied(log, &copy))
+        log->epochs_unsaved = false;
+    lock_release(&log->lock);
+    strbuf_deinit(&copy.text);
+    free(copy.path);
+    free(copy.aside);
+    free(copy.dir);
+    return ok;
+}
+
 /* With the log's lock held. A log that was renamed meanwhile may have been looked for in vain, and is left as it was.
  */
 static enum plog_flushed take_flushed(struct plog *log, const struct flush_list *list, int64_t up_to, int64_t cuts,
@@ -139,7 +205,7 @@ enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts)
     lock_take(&log->lock);
     list_unsynced(log, up_to, &list);
     lock_release(&log->lock);
-    bool synced = sync_listed(&list, log->home);
+    bool synced = sync_listed(&list, log->home) && save_epochs_beside(log);
     lock_take(&log->lock);
     enum plog_flushed result = take_flushed(log, &list, up_to, cuts, synced);
     lock_release(&log->lock);

@@ -34,6 +34,8 @@ struct plog {
     int64_t recovery_point; /* everything below is on disk for sure */
     bool touched;           /* its files are not as they were when it was loaded */
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
+    bool epochs_saving;     /* by a flush, without the lock */
+    int64_t epoch_changes;  /* counts what was assigned, and what was written: whether it is still what was looked at */
     int64_t snapshot_end;   /* of the newest producer snapshot, written or begun; -1: none */
     struct producers_copy *snapshots; /* begun and not written yet, by offset; the last one may not be whole */
     size_t snapshot_bytes;            /* that these have, or will have */

@@ -160,6 +160,7 @@ static enum kafka_error check_record(struct preparation *p, const struct batch *
         BLAME(p, index, "Compacted topic cannot accept message without key in topic partition %s-%d", p->rules->topic,
               p->rules->partition);
         p->out->flaw = FLAW_NO_KEY;
+        p->out->keyless++;
         return ERR_INVALID_RECORD;
     }
     if (b->magic < 2 && r->timestamp < NO_TIMESTAMP) { /* nobody could read it again */

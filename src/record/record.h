@@ -214,6 +214,7 @@ struct prepared {
     int64_t append_time; /* LogAppendTime, or NO_TIMESTAMP */
     int32_t received;    /* bytes of the input */
     enum record_flaw flaw;
+    int32_t keyless;    /* records without a key where there has to be one */
     bool converted;     /* rebuilt from an old format or another codec */
     int64_t rebuild_us; /* what that took */
     int64_t unfolded;   /* bytes of it without compression, and of what it was rebuilt to; 0 if neither is compressed */

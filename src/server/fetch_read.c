@@ -108,7 +108,10 @@ static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, boo
     fetched_drop(x);
     if (x->partition == NULL)
         return;
-    x->error = makes_sense(f, x) ? fetch_check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
+    bool sane = makes_sense(f, x);
+    x->error = sane ? fetch_check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
+    if (!sane && fetch_isolates(f))
+        partition_mark(x->partition, TOPIC_FAILED_FETCH, 1);
     if (x->error != ERR_NONE)
         return;
     bool held_back = fetch_replica(f) >= 0 && partition_holds_back(x->partition, fetch_replica(f), clock_mono_ms());

@@ -141,7 +141,7 @@ static void count_produced(struct partition *p, const struct prepared *records, 
     if (error == ERR_MESSAGE_TOO_LARGE)
         partition_mark(p, TOPIC_BYTES_REJECTED, records->received);
     if (records->flaw > FLAW_OTHER)
-        partition_mark(p, flaws[records->flaw], 1);
+        partition_mark(p, flaws[records->flaw], records->flaw == FLAW_NO_KEY ? records->keyless : 1);
 }
 
 /* Once. Any thread that has the request. False: it is not done, as it takes longer than `budget` has left. */
@@ -396,11 +396,11 @@ static struct quota_verdict charge_bytes(const struct request *r)
     return quotas_charge(r->s->quotas, QUOTA_PRODUCE, request_quota_client(r), r->x->frame_len, clock_mono_ms());
 }
 
-/* What would have been answered is counted all the same. */
+/* Where anything has failed, all that would have been answered is counted; else nothing is. */
 static void produce_finish_silently(struct produce *pr)
 {
     struct error_counts errors = {0};
-    for (int32_t i = 0; i < pr->wait.count; i++)
+    for (int32_t i = 0; i < pr->wait.count && pr->failed; i++)
         error_counts_note(&errors, pr->items[i].out->error_code);
     request_note_errors(pr->wait.r, &errors);
     request_is_answered(pr->wait.r);
