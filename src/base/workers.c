@@ -1,13 +1,17 @@
 #include "base/workers.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/turns.h"
 
+enum { NICENESS = 5 };
+
 struct workers {
     const char *name;
+    atomic_bool gives_way;
     struct lock lock;
     pthread_cond_t more;
     struct job *first, **last;
@@ -77,13 +81,24 @@ static void workers_run(struct job *job)
         loop_post(home, &job->done);
 }
 
+static void be_nice(bool *is_nice)
+{
+    if (!*is_nice)
+        setpriority(PRIO_PROCESS, 0, NICENESS); /* of this thread, on Linux */
+    *is_nice = true;
+}
+
 static void *worker_main(void *arg)
 {
     struct workers *w = arg;
     pthread_setname_np(pthread_self(), w->name);
     turns_make_usual();
-    for (struct job *job; (job = next_job(w)) != NULL;)
+    bool is_nice = false;
+    for (struct job *job; (job = next_job(w)) != NULL;) {
+        if (atomic_load(&w->gives_way))
+            be_nice(&is_nice);
         workers_run(job);
+    }
     return NULL;
 }
 
@@ -99,6 +114,11 @@ static void add_threads(struct workers *w)
         ensure(rc == 0);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void workers_give_way(struct workers *w)
+{
+    atomic_store(&w->gives_way, true);
 }
 
 void workers_resize(struct workers *w, int threads)

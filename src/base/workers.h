@@ -17,6 +17,8 @@ struct job {
 struct workers;
 
 struct workers *workers_new(const char *name, int threads); /* the threads' name, at most 15 bytes; kept */
+/* Its threads come after those that serve, where a processor is wanted by several: who waits for these waits longer. */
+void workers_give_way(struct workers *w);
 /* More threads at once; fewer as each of those that are too many has done its job. One caller at a time. */
 void workers_resize(struct workers *w, int threads);
 void workers_stop(struct workers *w); /* runs what was submitted, then joins; from now on

@@ -60,8 +60,10 @@ bool protection_make(struct broker *b, struct fail *fail)
     bool needed = false;
     for (int i = 0; i < listeners->count; i++)
         needed |= listeners->items[i].protocol != SECURITY_PROTOCOL_PLAINTEXT;
-    if (needed)
+    if (needed) {
         b->shakers = workers_new("handshake", SHAKERS);
+        workers_give_way(b->shakers); /* who is connected comes before who wants to be */
+    }
     b->route.shakers = b->control_route.shakers = b->services.shakers = b->shakers;
     b->services.tls = listener_tls_new(b->config, fail);
     b->accounts = (struct sasl_accounts){.scram = find_scram_user, .token = find_token_of, .ctx = b};

@@ -471,6 +471,7 @@ struct http_server *http_server_new(const struct http_listener *listeners, int c
             return NULL;
         }
     s->workers = workers_new("http-worker", WORKERS);
+    workers_give_way(s->workers);
     s->quick = workers_new("http-quick", 1);
     loop_thread_start(&s->thread, loop);
     return s;

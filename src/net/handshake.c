@@ -2,31 +2,18 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #include "net/transport.h"
 #include "security/tls.h"
 
-enum { NICENESS = 5 };
-
 struct handshake {
     struct job job;
     struct transport lent, *owner; /* NULL: abandoned */
-    bool by_worker;
     atomic_int *pending;
     struct handshake_result result;
     void (*done)(void *ctx, const struct handshake_result *result);
     void *ctx;
 };
-
-/* Who is connected already comes before who wants to be. */
-static void be_nice(void)
-{
-    static _Thread_local bool nice;
-    if (!nice)
-        setpriority(PRIO_PROCESS, 0, NICENESS); /* of this thread, on Linux */
-    nice = true;
-}
 
 static void shake(struct transport *t, struct handshake_result *result)
 {
@@ -48,8 +35,6 @@ static void shake(struct transport *t, struct handshake_result *result)
 static void handshake_run(struct job *job)
 {
     struct handshake *h = CONTAINER_OF(job, struct handshake, job);
-    if (h->by_worker)
-        be_nice();
     shake(&h->lent, &h->result);
 }
 
@@ -76,7 +61,6 @@ struct handshake *handshake_start(struct transport *t, struct workers *workers, 
     *h = (struct handshake){.job = {.run = handshake_run, .home = loop, .done = {.deliver = handshake_on_done}},
                             .lent = *t,
                             .owner = t,
-                            .by_worker = workers != NULL,
                             .pending = pending,
                             .done = done,
                             .ctx = ctx};

@@ -185,6 +185,8 @@ class Run(measure.Run):
             self.note(what, statistics.median(taken) * 1000, "ms")
             self.note(f"{what}: CPU", statistics.median(cpu) * 1000, "ms")
             self.note(f"{what}: size", size / 1e6, "MB")
+        os.sync()  # so many logs have just been made
+        load("latency", "127.0.0.1", broker.port, f"{TOPIC}-0", 500, self.options.seconds, 1000, 1)
         for how in "alone", "beside a scrape each second":
             with scraped_meanwhile(broker.http) if how != "alone" else nullcontext():
                 acked = load("latency", "127.0.0.1", broker.port, f"{TOPIC}-0", 500, self.options.seconds, 1000, 1)["acked_us"]

@@ -901,6 +901,10 @@ struct workers *workers_new(const char *name UNUSED, int threads)
     return w;
 }
 
+void workers_give_way(struct workers *w UNUSED)
+{
+}
+
 void workers_resize(struct workers *w, int threads)
 {
     w->threads = threads;
