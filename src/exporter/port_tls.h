@@ -15,8 +15,8 @@ void port_tls_free(struct port_tls *t); /* NULL is fine */
 void port_tls_count(struct port_tls *t, struct metrics *metrics);
 struct tls_context *port_tls_context(const struct port_tls *t);
 /*
- * Whether the stores are others now, or have other contents: then there is another context. Who cannot be read stays
- * as it was. Blocks; by one thread at a time, which alone may ask for the context then.
+ * Whether the stores are others now, or have other contents: then there is another context. Where they cannot be
+ * read, all stays as it was. Blocks; by one thread at a time, which alone may ask for the context then.
  */
 bool port_tls_renew(struct port_tls *t, const struct broker_config *now);
 

@@ -172,8 +172,11 @@ static struct plog *append_some(struct partition *p, struct leader_append *const
     ensure(!grown || plog_end_offset(p->log) > old_end);
     if (grown)
         followers_note_growth(p, old_end);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        /* What is owed is not committed before, nor what lies behind it, whatever is asked for by now. */
+        appends[i]->result.flush_due |= p->unsynced_to > 0 && appends[i]->error == ERR_NONE;
         flush_due |= appends[i]->result.flush_due;
+    }
     if (!flush_due) {
         commit_growth(p, grown);
         return NULL;

@@ -195,6 +195,8 @@ static void what_could_not_be_synced_is_not_committed(void **state)
     partition_shrink_isr(f->partition, clock_mono_ms());
     assert_int_equal(high_watermark(f), 1);
     starved = false;
+    config.flush_messages = INT64_MAX; /* nobody asks for it any more */
+    plog_configure(partition_log(f->partition), &config);
     assert_int_equal(try_to_append(f, &offset), ERR_NONE);
     assert_int_equal(high_watermark(f), 2);
     test_replicas_fetch(f->partition, 3, 3, clock_mono_ms());
