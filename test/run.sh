@@ -205,7 +205,7 @@ run_fuzzers() { # SECONDS
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
     ) >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
-    local name i processes=() fuzzers=(request records keystore rules sasl token znodes zookeeper http exporter log4j)
+    local name i processes=() fuzzers=(request records keystore rules sasl tls token znodes zookeeper http exporter log4j)
     for name in "${fuzzers[@]}"; do
         start_beside "fuzz-$name" run_fuzzer "$name" "$1"
         processes+=($!)
@@ -392,7 +392,7 @@ list_tests() {
     for file in "$top"/test/unit/test_*.c; do
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
-    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz znodes fuzz zookeeper fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds sim size crash seeds faults faults sim-bites rules soak test_size.py \
+    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz tls fuzz token fuzz znodes fuzz zookeeper fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds sim size crash seeds faults faults sim-bites rules soak test_size.py \
         soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_start_verdicts.py soak test_probes.py soak test_ktls.py soak test_page.py soak ktls \
         soak test_security.py soak benchmarks soak packages
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
