@@ -461,10 +461,12 @@ static bool add_reporter(struct exporter *e, struct fail *fail)
 
 static bool make_tls(struct exporter *e, struct fail *fail)
 {
+    if (!e->config->barnabas_http_ssl_enable)
+        return true;
     e->tls = port_tls_new(e->config, fail);
     for (int i = 0; e->tls != NULL && i < e->count; i++)
         e->listeners[i].tls = port_tls_context(e->tls);
-    return e->tls != NULL || *fail->text == '\0';
+    return e->tls != NULL;
 }
 
 static bool take_users(struct exporter *e, struct fail *fail)

@@ -27,11 +27,7 @@ static void take_context(struct port_tls *t, struct tls_context *context)
 
 struct port_tls *port_tls_new(const struct broker_config *config, struct fail *fail)
 {
-    struct port_tls *t;
-    *fail->text = '\0';
-    if (!config->barnabas_http_ssl_enable)
-        return NULL;
-    t = xcalloc(1, sizeof(*t));
+    struct port_tls *t = xcalloc(1, sizeof(*t));
     t->config = config;
     if (tls_settings_of(config, &http_listener, &t->memory, &t->settings, fail))
         take_context(t, tls_context_new(&t->settings, TLS_SERVER, fail));
@@ -77,26 +73,13 @@ void port_tls_count(struct port_tls *t, struct metrics *metrics)
     metrics_add_source(metrics, &t->source);
 }
 
-/* The settings that the broker was started with, and the stores of the other configuration. */
-static bool read_next(const struct port_tls *t, const struct broker_config *now, struct arena *a,
-                      struct tls_settings *out, struct fail *fail)
-{
-    struct tls_settings theirs;
-    if (!tls_settings_of(t->config, &http_listener, a, out, fail) ||
-        !tls_settings_of(now, &http_listener, a, &theirs, fail))
-        return false;
-    out->keys = theirs.keys;
-    out->trust = theirs.trust;
-    return true;
-}
-
 bool port_tls_renew(struct port_tls *t, const struct broker_config *now)
 {
     struct arena a = {0};
     struct tls_settings settings;
     struct tls_context *next = NULL;
     struct fail fail;
-    bool read = read_next(t, now, &a, &settings, &fail);
+    bool read = tls_settings_renewed(t->config, now, &http_listener, &a, &settings, &fail);
     bool same = read && tls_stores_eq(&t->settings, &settings) && !tls_is_rewritten(t->context);
     if (read && !same)
         next = tls_context_new(&settings, TLS_SERVER, &fail);

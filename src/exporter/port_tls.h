@@ -8,7 +8,7 @@
 
 struct port_tls;
 
-/* NULL: it is refused, or, with an empty `fail`, not asked for. `config` outlives it. */
+/* NULL: it is refused. `config` outlives it. */
 struct port_tls *port_tls_new(const struct broker_config *config, struct fail *fail);
 void port_tls_free(struct port_tls *t); /* NULL is fine */
 /* It has a bean of when the certificate ends, from now on. */

@@ -87,10 +87,8 @@ struct http_server {
 static struct ssl_st *http_open_tls(struct http_port *port)
 {
     lock_take(&port->server->lock);
-    struct tls_context *context = port->at.tls != NULL ? tls_context_ref(port->at.tls) : NULL;
+    struct ssl_st *tls = port->at.tls != NULL ? tls_open(port->at.tls, NULL) : NULL;
     lock_release(&port->server->lock);
-    struct ssl_st *tls = context != NULL ? tls_open(context, NULL) : NULL;
-    tls_context_unref(context);
     return tls;
 }
 

@@ -20,7 +20,7 @@
 #include "replica/fetcher_internal.h"
 
 enum { STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
-enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20, LOOK_AT_STARTS_MS = 5000, SAY_HOW_FAR_MS = 10000 };
+enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20, LOOK_MS = 5000, SAY_HOW_FAR_MS = 10000 };
 static void send_next(struct fetcher *f);
 
 /* ---- Versions: without negotiation, by inter.broker.protocol.version ---- */
@@ -267,30 +267,9 @@ static int16_t choose_fetch_version(struct fetcher *f)
     return by_ids ? version : MIN(version, (int16_t)(FETCH_IDS_SINCE - 1));
 }
 
-/*
- * Retention moves the start of this log alone, which its leader must hear of: it sends consumers here, and may be asked
- * what no replica has any more. Between two fetches, as an answer is not taken of what changes meanwhile.
- */
-static void note_moved_starts(struct fetcher *f)
-{
-    struct followed *x, *tmp;
-    ensure(f->asking == ASK_NOTHING);
-    HASH_ITER (hh, f->all->by_partition, x, tmp)
-        if (x->fetcher == f && x->in_session && plog_start_offset(partition_log(x->partition)) != x->sent_start)
-            followed_mark_changed(x);
-}
-
 /* Of replicas that are new, or were away, as long as they take. */
-static void say_how_far(struct fetcher *f, int64_t now)
+static void say_how_far(struct fetcher *f, int32_t behind, int64_t missing, int64_t now)
 {
-    struct followed *x, *tmp;
-    int32_t behind = 0;
-    int64_t missing = 0;
-    HASH_ITER (hh, f->all->by_partition, x, tmp) {
-        int64_t more = x->fetcher == f ? partition_behind(x->partition) : 0;
-        behind += more > 0;
-        missing += more;
-    }
     if (behind > 0 && now - f->said_how_far < SAY_HOW_FAR_MS)
         return;
     f->said_how_far = now;
@@ -299,14 +278,29 @@ static void say_how_far(struct fetcher *f, int64_t now)
                  behind, f->partition_count, f->leader, missing);
 }
 
+/*
+ * Retention moves the start of this log alone, which its leader must hear of: it sends consumers here, and may be asked
+ * what no replica has any more. Between two fetches, as an answer is not taken of what changes meanwhile.
+ */
 static void look_at_all(struct fetcher *f)
 {
-    int64_t now = clock_mono_ms();
-    if (now - f->starts_seen < LOOK_AT_STARTS_MS)
+    struct followed *x, *tmp;
+    int64_t now = clock_mono_ms(), missing = 0;
+    int32_t behind = 0;
+    ensure(f->asking == ASK_NOTHING);
+    if (now - f->looked < LOOK_MS)
         return;
-    f->starts_seen = now;
-    note_moved_starts(f);
-    say_how_far(f, now);
+    f->looked = now;
+    HASH_ITER (hh, f->all->by_partition, x, tmp) {
+        if (x->fetcher != f)
+            continue;
+        if (x->in_session && plog_start_offset(partition_log(x->partition)) != x->sent_start)
+            followed_mark_changed(x);
+        int64_t more = x->in_sync ? 0 : partition_behind(x->partition);
+        behind += more > 0;
+        missing += more;
+    }
+    say_how_far(f, behind, missing, now);
 }
 
 static void send_fetch(struct fetcher *f)

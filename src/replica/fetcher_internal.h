@@ -68,7 +68,7 @@ struct fetcher {
     struct arena forgotten_memory;
     struct forgotten *forgotten;
     size_t forgotten_count, forgotten_cap;
-    int64_t starts_seen;  /* monotonic: when it was last looked whose log has another start */
+    int64_t looked;       /* monotonic: when all its partitions were looked at last */
     int64_t said_how_far; /* monotonic; or when nothing was behind */
     struct timer retry, begin;
     int64_t retry_at;    /* monotonic, of the timer */

@@ -144,13 +144,12 @@ static void look_at_lag(struct fetcher_metrics *m, struct bean_walk *w, struct p
     char client_id[40], number[12];
     lock_take(&p->lock);
     int32_t leader = !p->leads && !p->stopped ? p->leader : -1;
-    int64_t end = plog_end_offset(p->log), seen = p->leader_high_watermark;
-    int64_t moved = p->future != NULL ? end - plog_end_offset(p->future) : 0;
+    int64_t lag = partition_lag(p);
+    int64_t moved = p->future != NULL ? plog_end_offset(p->log) - plog_end_offset(p->future) : 0;
     lock_release(&p->lock);
     lags->moved = MAX(lags->moved, moved);
     if (leader < 0)
         return;
-    int64_t lag = seen < 0 ? -1 : MAX(seen - end, INT64_C(0));
     lags->followed = MAX(lags->followed, lag);
     fetcher_client_id(client_id, sizeof(client_id), m->lane(m->ctx, p), leader);
     snprintf(number, sizeof(number), "%d", p->key.index);

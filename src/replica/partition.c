@@ -387,12 +387,18 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
     return error;
 }
 
+int64_t partition_lag(const struct partition *p)
+{
+    ensure(lock_is_held(&p->lock));
+    return p->leader_high_watermark < 0 ? -1 : MAX(p->leader_high_watermark - plog_end_offset(p->log), INT64_C(0));
+}
+
 int64_t partition_behind(struct partition *p)
 {
     lock_take(&p->lock);
-    int64_t missing = p->leads || p->stopped ? 0 : p->leader_high_watermark - plog_end_offset(p->log);
+    int64_t lag = p->leads || p->stopped ? 0 : partition_lag(p);
     lock_release(&p->lock);
-    return MAX(missing, (int64_t)0);
+    return MAX(lag, (int64_t)0);
 }
 
 void partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)

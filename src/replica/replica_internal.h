@@ -95,6 +95,10 @@ struct replica_manager {
 /* orders.c: all that are there, on the heap, with a reference each. */
 struct partition **replica_all_partitions(struct replica_manager *rm, size_t *count);
 
+/* partition.c: how far a follower is behind what its leader called committed last; -1: it has not yet. With the lock
+ * held. */
+int64_t partition_lag(const struct partition *p);
+
 /* ---- replica_metrics.c ---- */
 
 void replica_metrics_init(struct replica_manager *rm);

@@ -32,6 +32,11 @@ struct tls_settings {
 bool tls_settings_of(const struct broker_config *config, const struct listener *listener, struct arena *a,
                      struct tls_settings *out, struct fail *fail) NODISCARD;
 
+/* The same while it runs: what it was started with, and the stores of the settings that count now. */
+bool tls_settings_renewed(const struct broker_config *at_start, const struct broker_config *now,
+                          const struct listener *listener, struct arena *a, struct tls_settings *out,
+                          struct fail *fail) NODISCARD;
+
 /* The keys of the stores, the versions and the suites alone: `get` says what a key is, or NULL. The rest is zeroed. */
 void tls_settings_take(const char *(*get)(void *ctx, const char *key), void *ctx, struct tls_settings *out);
 

@@ -111,3 +111,14 @@ bool tls_settings_of(const struct broker_config *config, const struct listener *
         settings_check_java(&r, &java_settings[i]);
     return !r.failed;
 }
+
+bool tls_settings_renewed(const struct broker_config *at_start, const struct broker_config *now,
+                          const struct listener *listener, struct arena *a, struct tls_settings *out, struct fail *fail)
+{
+    struct tls_settings theirs;
+    if (!tls_settings_of(at_start, listener, a, out, fail) || !tls_settings_of(now, listener, a, &theirs, fail))
+        return false;
+    out->keys = theirs.keys;
+    out->trust = theirs.trust;
+    return true;
+}

@@ -94,92 +94,95 @@ static bool set_lists(SSL_CTX *ctx, const struct strbuf *old, const struct strbu
     return SSL_CTX_set_ciphersuites(ctx, new->len > 0 ? new->p : "") == 1;
 }
 
-static bool offer_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct arena *a, struct fail *fail)
+static bool is_said(const char *text)
 {
-    int offer;
-    bool ok = true, listed = suites != NULL && *suites != '\0';
-    if (!protocols_parse(protocols, a, &offer, fail))
-        return false;
-    if (listed) {
-        struct strbuf old = {0}, new = {0};
-        ok = suites_parse(suites, a, &old, &new, fail) &&
-             (set_lists(ctx, &old, &new, &offer) || keystore_fail(fail, "ssl.cipher.suites=%s", suites));
-        strbuf_deinit(&old);
-        strbuf_deinit(&new);
-    } else {
+    return text != NULL && *text != '\0';
+}
+
+/* What may be agreed on. */
+struct offer {
+    int versions;
+    bool listed;            /* suites are, or they are OpenSSL's own choice: */
+    struct strbuf old, new; /* as OpenSSL lists them */
+};
+
+static bool offer_parse(const char *protocols, const char *suites, struct offer *out, struct fail *fail)
+{
+    struct arena a = {0};
+    *out = (struct offer){.listed = is_said(suites)};
+    bool ok = protocols_parse(protocols, &a, &out->versions, fail) &&
+              (!out->listed || suites_parse(suites, &a, &out->old, &out->new, fail));
+    arena_deinit(&a);
+    return ok;
+}
+
+static void offer_deinit(struct offer *o)
+{
+    strbuf_deinit(&o->old);
+    strbuf_deinit(&o->new);
+}
+
+/* Versions that are left without a suite are taken off it. */
+static bool offer_set(SSL_CTX *ctx, struct offer *o, const char *protocols, const char *suites, struct fail *fail)
+{
+    if (!o->listed)
         SSL_CTX_set_cipher_list(ctx, "DEFAULT:!PSK:!SRP");
-    }
-    if (!ok)
-        return false;
-    SSL_CTX_set_min_proto_version(ctx, offer & OFFER_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
-    SSL_CTX_set_max_proto_version(ctx, offer & OFFER_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
-    return (offer != 0 && has_suites(ctx)) ||
+    else if (!set_lists(ctx, &o->old, &o->new, &o->versions))
+        return keystore_fail(fail, "ssl.cipher.suites=%s", suites);
+    SSL_CTX_set_min_proto_version(ctx, o->versions & OFFER_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_CTX_set_max_proto_version(ctx, o->versions & OFFER_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    return (o->versions != 0 && has_suites(ctx)) ||
            keystore_fail(fail, "ssl.cipher.suites=%s leaves nothing that ssl.enabled.protocols=%s could use", suites,
                          protocols ? protocols : "TLSv1.2,TLSv1.3");
 }
 
 bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct fail *fail)
 {
-    struct arena a = {0};
-    bool ok = offer_set(ctx, protocols, suites, &a, fail);
-    arena_deinit(&a);
+    struct offer o;
+    bool ok = offer_parse(protocols, suites, &o, fail) && offer_set(ctx, &o, protocols, suites, fail);
+    offer_deinit(&o);
     return ok;
 }
 
 /* ---- For all of a process ---- */
 
 /* In the words of a configuration file of OpenSSL's. */
-static void write_limits(int offer, const struct strbuf *old, const struct strbuf *new, struct strbuf *out)
+static void write_limits(const struct offer *o, struct strbuf *out)
 {
     strbuf_puts(out, "openssl_conf = all\n[all]\nssl_conf = uses\n[uses]\nsystem_default = limits\n[limits]\n");
-    strbuf_printf(out, "MinProtocol = %s\n", offer & OFFER_1_2 ? "TLSv1.2" : "TLSv1.3");
-    strbuf_printf(out, "MaxProtocol = %s\n", offer & OFFER_1_3 ? "TLSv1.3" : "TLSv1.2");
-    if (old->len > 0)
-        strbuf_printf(out, "CipherString = %s\n", old->p);
-    if (new->len > 0)
-        strbuf_printf(out, "Ciphersuites = %s\n", new->p);
+    strbuf_printf(out, "MinProtocol = %s\n", o->versions & OFFER_1_2 ? "TLSv1.2" : "TLSv1.3");
+    strbuf_printf(out, "MaxProtocol = %s\n", o->versions & OFFER_1_3 ? "TLSv1.3" : "TLSv1.2");
+    if (o->old.len > 0)
+        strbuf_printf(out, "CipherString = %s\n", o->old.p);
+    if (o->new.len > 0)
+        strbuf_printf(out, "Ciphersuites = %s\n", o->new.p);
 }
 
 /* After OpenSSL has read its own file, which it does once. */
-static bool load_limits(const struct strbuf *text)
+static bool load_limits(const struct offer *o)
 {
-    BIO *bio = BIO_new_mem_buf(text->p, (int)text->len);
+    struct strbuf text = {0};
+    write_limits(o, &text);
+    BIO *bio = BIO_new_mem_buf(text.p, (int)text.len);
     CONF *conf = NCONF_new(NULL);
     OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, NULL);
     bool ok = NCONF_load_bio(conf, bio, NULL) > 0 && CONF_modules_load(conf, NULL, 0) > 0;
     NCONF_free(conf);
     BIO_free(bio);
-    return ok;
-}
-
-static bool adopt(const struct tls_settings *s, struct arena *a, struct fail *fail)
-{
-    struct strbuf old = {0}, new = {0}, text = {0};
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    int offer = 0;
-    bool listed = s->cipher_suites != NULL && *s->cipher_suites != '\0';
-    bool ok = offer_set(ctx, s->enabled_protocols, s->cipher_suites, a, fail) && /* which says what is wrong */
-              protocols_parse(s->enabled_protocols, a, &offer, fail) &&
-              (!listed || suites_parse(s->cipher_suites, a, &old, &new, fail));
-    if (ok && listed)
-        set_lists(ctx, &old, &new, &offer);
-    if (ok) {
-        write_limits(offer, &old, &new, &text);
-        ok = load_limits(&text) || keystore_fail(fail, "ssl.cipher.suites, ssl.enabled.protocols");
-    }
-    SSL_CTX_free(ctx);
-    strbuf_deinit(&old);
-    strbuf_deinit(&new);
     strbuf_deinit(&text);
     return ok;
 }
 
 bool tls_adopt_suites(const struct tls_settings *settings, struct fail *fail)
 {
-    struct arena a = {0};
-    bool any = (settings->enabled_protocols != NULL && *settings->enabled_protocols != '\0') ||
-               (settings->cipher_suites != NULL && *settings->cipher_suites != '\0');
-    bool ok = !any || adopt(settings, &a, fail);
-    arena_deinit(&a);
+    const char *protocols = settings->enabled_protocols, *suites = settings->cipher_suites;
+    struct offer o;
+    if (!is_said(protocols) && !is_said(suites))
+        return true;
+    SSL_CTX *tried = SSL_CTX_new(TLS_client_method()); /* which says what is wrong */
+    bool ok = offer_parse(protocols, suites, &o, fail) && offer_set(tried, &o, protocols, suites, fail) &&
+              (load_limits(&o) || keystore_fail(fail, "ssl.cipher.suites, ssl.enabled.protocols"));
+    SSL_CTX_free(tried);
+    offer_deinit(&o);
     return ok;
 }

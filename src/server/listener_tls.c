@@ -130,18 +130,6 @@ void listener_tls_apply(struct listener_tls *t, struct net_server *net, struct c
 
 /* ---- Changes ---- */
 
-/* The settings that the broker was started with, and the stores of the other configuration. */
-static bool next_settings(const struct listener_tls *t, const struct listener *l, const struct broker_config *config,
-                          struct arena *a, struct tls_settings *out, struct fail *fail)
-{
-    struct tls_settings theirs;
-    if (!tls_settings_of(t->config, l, a, out, fail) || !tls_settings_of(config, l, a, &theirs, fail))
-        return false;
-    out->keys = theirs.keys;
-    out->trust = theirs.trust;
-    return true;
-}
-
 static bool listener_is_true(const struct broker_config *config, const struct listener *l, const char *key)
 {
     return strcmp(config_listener_raw(config, l->name, NULL, key), "true") == 0;
@@ -166,7 +154,7 @@ static struct encryption *make_next(const struct listener_tls *t, const struct e
     if (old->ends.server == NULL)
         return NULL;
     struct encryption *next = encryption_new(old->listener);
-    *ok = next_settings(t, old->listener, config, &next->memory, &next->settings, fail);
+    *ok = tls_settings_renewed(t->config, config, old->listener, &next->memory, &next->settings, fail);
     bool same = *ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->ends.server);
     *ok = same || (*ok && tls_ends_make(&next->settings, old->ends.client != NULL, &next->ends, fail) &&
                    may_follow(t, old, next, fail));

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 import uuid
 import weakref
@@ -102,6 +103,24 @@ def processor_seconds(pid):
     """Of all its threads so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Meanwhile:
+    """Threads that work as long as a block lasts; they see by `over` that they are to end."""
+
+    def __init__(self, *work):
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=w) for w in work]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
 
 
 class Process:

@@ -1,12 +1,12 @@
 """Kafka's port while that of HTTP is abused: what is done to the one is nobody's trouble at the other."""
 
 import socket
-import threading
 import urllib.error
+from functools import partial
 
 import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import PATIENCE, free_port, most_memory, wait_until
+from harness import PATIENCE, Meanwhile, free_port, most_memory, wait_until
 from test_exporter import status
 
 RECORDS = 20_000
@@ -16,24 +16,14 @@ PATHS = "/metrics", "/", "/jolokia/read/kafka.*:*"
 UNFINISHED = b"GET /metrics HTTP/1.1\r\nHost: " + b"x" * 10_000
 
 
-class Abuse:
+class Abuse(Meanwhile):
     """Connections that say nothing, or a byte at a time, and those that ask and do not read. Who is closed comes again."""
 
     def __init__(self, port):
-        self.port, self.over, self.faults = port, threading.Event(), []
+        self.port, self.faults = port, []
         self.came, self.asked, self.bytes = 0, dict.fromkeys(PATHS, 0), 0
         work = [(self.be_slow, x) for x in SLOW] + [(self.be_deaf, path) for path in PATHS for _ in "12"]
-        self.threads = [threading.Thread(target=self.do, args=x) for x in work]
-
-    def __enter__(self):
-        for t in self.threads:
-            t.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for t in self.threads:
-            t.join()
+        super().__init__(*(partial(self.do, *x) for x in work))
 
     def do(self, what, argument):
         try:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import kafka
@@ -19,7 +20,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from certificates import Authority, openssl
-from harness import BUILD, PATIENCE, Apache, Barnabas, Process, consume, frame, free_port, jvm, kcat, log4j, preloaded, produce, read_frame, wait_until
+from harness import BUILD, PATIENCE, Apache, Barnabas, Meanwhile, Process, consume, frame, free_port, jvm, kcat, log4j, preloaded, produce, read_frame, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -226,13 +227,18 @@ def test_scram_credentials_of_zookeeper(make_broker, authority, zookeeper):
 # ---- Tools ----
 
 
-def client_properties(path, authority, user, password):
-    """As an operator has them for Java's tools: a trust store of keytool's, a login module."""
+def trusting(authority):
+    """Properties: a trust store of keytool's, as an operator has it for Java's tools."""
     trust = authority.folder / "trust.jks"
     if not trust.exists():
         subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", authority.certificate, "-keystore", trust, "-storepass", "sesame"],
                        check=True, capture_output=True)
-    path.write_text(f"security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nssl.truststore.location={trust}\nssl.truststore.password=sesame\n"
+    return f"ssl.truststore.location={trust}\nssl.truststore.password=sesame\n"
+
+
+def client_properties(path, authority, user, password):
+    """The same with a login module."""
+    path.write_text(f"security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n{trusting(authority)}"
                     "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\\n"
                     f'  username="{user}" \\\n  password="{password}";\n')
     return path
@@ -275,15 +281,14 @@ def test_tools_take_javas_client_properties(make_broker, authority, server_keys,
 def test_tools_show_the_certificate_of_a_java_key_store(make_broker, authority, server_keys, client_keys, tmp_path):
     """In which, as often, an authority is trusted as well; its name comes first."""
     broker = protected(make_broker, "SSL", keys={**stores(server_keys, authority), "listener.name.ssl.ssl.client.auth": "required"})
-    config = client_properties(tmp_path / "mine.properties", authority, "", "")
+    config = tmp_path / "mine.properties"
     p12, store = tmp_path / "mine.p12", tmp_path / "mine.jks"
     openssl("pkcs12", "-export", "-in", client_keys, "-inkey", client_keys, "-name", "mine", "-passout", "pass:sesame", "-out", p12)
     subprocess.run(["keytool", "-importkeystore", "-srckeystore", p12, "-srcstorepass", "sesame", "-srcstoretype", "PKCS12", "-destkeystore", store,
                     "-deststoretype", "JKS", "-deststorepass", "sesame"], check=True, capture_output=True)
     subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "authority", "-file", authority.certificate, "-keystore", store, "-storepass", "sesame"],
                    check=True, capture_output=True)
-    trust = [line for line in config.read_text().splitlines() if line.startswith("ssl.truststore")]
-    config.write_text("\n".join(["security.protocol=SSL", *trust, f"ssl.keystore.location={store}", "ssl.keystore.password=sesame", "ssl.key.password=sesame"]))
+    config.write_text("\n".join(["security.protocol=SSL", trusting(authority), f"ssl.keystore.location={store}", "ssl.keystore.password=sesame", "ssl.key.password=sesame"]))
     check_tools(broker, config)
 
 
@@ -291,11 +296,10 @@ def test_tools_keep_to_the_versions_and_suites_that_are_named(make_broker, autho
     """By Java's names, which librdkafka does not have."""
     only = {"ssl.enabled.protocols": "TLSv1.2", "ssl.cipher.suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
     broker = protected(make_broker, "SSL", keys={**stores(server_keys, authority), **{f"listener.name.ssl.{k}": v for k, v in only.items()}})
-    config = client_properties(tmp_path / "mine.properties", authority, "", "")
-    trust = [line for line in config.read_text().splitlines() if line.startswith("ssl.truststore")]
+    config = tmp_path / "mine.properties"
 
     def use(**keys):
-        config.write_text("\n".join(["security.protocol=SSL", *trust, *(f"ssl.{k}={v}" for k, v in keys.items())]))
+        config.write_text("\n".join(["security.protocol=SSL", trusting(authority), *(f"ssl.{k}={v}" for k, v in keys.items())]))
         return tool("kafka-console-producer", "--bootstrap-server", broker.listener.bootstrap, "--producer.config", config, "--topic", "t",
                     "--producer-property", "delivery.timeout.ms=1500", "--producer-property", "request.timeout.ms=1000", "--producer-property", "linger.ms=0", stdin="x\n")
     for allowed in {}, {"enabled.protocols": "TLSv1.2,TLSv1.3"}, {"cipher.suites": "TLS_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}:
@@ -400,25 +404,18 @@ def alter(broker, *what):
     return tool("kafka-configs", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-name", "0", *what)
 
 
-class Arrivals:
+class Arrivals(Meanwhile):
     """Clients that come without a pause, each by a connection of its own, beside one that stays; none of them tries anything twice."""
 
     def __init__(self, broker, authority):
-        self.broker, self.tls, self.over = broker, ssl.create_default_context(cafile=str(authority.certificate)), threading.Event()
+        super().__init__(*(partial(self.go_on, work) for work in (self.by_library, self.by_hand)))
+        self.broker, self.tls = broker, ssl.create_default_context(cafile=str(authority.certificate))
         self.common = {"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "ssl.ca.location": str(authority.certificate), "acks": "all", "retries": 0,
                        "linger.ms": 0, "error_cb": self.complain}
         self.stays, self.sent, self.complaints, self.rounds = Producer(self.common), [], [], {}
 
-    def __enter__(self):
-        self.threads = [threading.Thread(target=self.go_on, args=(work,)) for work in (self.by_library, self.by_hand)]
-        for t in self.threads:
-            t.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for t in self.threads:
-            t.join()
+    def __exit__(self, *what):
+        super().__exit__(*what)
         self.stays = None  # or it would complain of the broker's end
 
     def complain(self, what):

@@ -162,13 +162,18 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
+static void flush_each(struct fixture *f, int64_t messages)
+{
+    struct topic_config config = plog_config(partition_log(f->partition));
+    config.flush_messages = messages;
+    plog_configure(partition_log(f->partition), &config);
+}
+
 /* With flush.messages: a consumer may not have what the power can still take. */
 static void what_is_being_synced_is_not_committed(void **state)
 {
     struct fixture *f = *state;
-    struct topic_config config = plog_config(partition_log(f->partition));
-    config.flush_messages = 2;
-    plog_configure(partition_log(f->partition), &config);
+    flush_each(f, 2);
     append(f);
     test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
     assert_int_equal(high_watermark(f), 1);
@@ -182,10 +187,8 @@ static void what_is_being_synced_is_not_committed(void **state)
 static void what_could_not_be_synced_is_not_committed(void **state)
 {
     struct fixture *f = *state;
-    struct topic_config config = plog_config(partition_log(f->partition));
     int64_t offset;
-    config.flush_messages = 1;
-    plog_configure(partition_log(f->partition), &config);
+    flush_each(f, 1);
     append(f);
     test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
     assert_int_equal(high_watermark(f), 1);
@@ -195,8 +198,7 @@ static void what_could_not_be_synced_is_not_committed(void **state)
     partition_shrink_isr(f->partition, clock_mono_ms());
     assert_int_equal(high_watermark(f), 1);
     starved = false;
-    config.flush_messages = INT64_MAX; /* nobody asks for it any more */
-    plog_configure(partition_log(f->partition), &config);
+    flush_each(f, INT64_MAX); /* nobody asks for it any more */
     assert_int_equal(try_to_append(f, &offset), ERR_NONE);
     assert_int_equal(high_watermark(f), 2);
     test_replicas_fetch(f->partition, 3, 3, clock_mono_ms());
